@@ -1,0 +1,453 @@
+"""What an event means for a call: call + event → call′ + what is now owed.
+
+Pure: no I/O, no clock, no chance. `now` is an argument. See design.md §5 for the rules and
+unitalk.md §5 for the life of a call.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from bitrix_app.core import lifecycle
+from bitrix_app.core.call import Call, Leg, Recording
+from bitrix_app.core.commands import (
+    AttachRecording,
+    Command,
+    CopyRecording,
+    FetchRecording,
+    FileDocument,
+    Finish,
+    Hide,
+    LayoutBlocks,
+    Notify,
+    Priority,
+    Register,
+    Show,
+)
+from bitrix_app.core.events import (
+    CallEvent,
+    Direction,
+    DocumentFiled,
+    Done,
+    Due,
+    Facts,
+    Finished,
+    GivenUp,
+    PbxReport,
+    RecordingAttached,
+    RecordingCopied,
+    RecordingFetched,
+    Registered,
+    Step,
+)
+from bitrix_app.core.lifecycle import IllegalMove, Move, Phase
+from bitrix_app.core.outcome import FAILED_REASON, STATUS_CODE, Outcome
+
+REGISTER_AFTER: Final = 3.0
+"""Seconds after the first event at which a call without a known extension is registered."""
+NO_END_AFTER: Final = 3 * 3600.0
+"""Seconds after which a call that never ended is closed as unknown (unitalk.md §5)."""
+CARD_LIFE: Final = 60.0
+"""Seconds after which opening or closing a card is no longer worth saying."""
+DOCUMENT_AFTER: Final = 600.0
+"""Seconds after Finish at which the document is filed even though the recording is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the portal's settings decide about its calls."""
+
+    crm_create_in: bool = True
+    crm_create_out: bool = True
+    drive: bool = True
+    drive_recordings: bool = True
+    layout: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """A command with its place in the call's graph.
+
+    `needs` are keys of the same lane that must be done first. A lane never holds two jobs of one
+    key, so owing the same again changes nothing. `mutex`: at most one job of the portal with the
+    same mutex is in flight. `expires_at`: after it the job is dropped quietly.
+    """
+
+    key: str
+    command: Command
+    priority: Priority
+    needs: tuple[str, ...] = ()
+    expires_at: float | None = None
+    mutex: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Come back to this call at `at`; a later wake of the same reason replaces it."""
+
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """The next call and what follows from it, to be stored in one transaction."""
+
+    call: Call
+    owed: tuple[Owed, ...] = ()
+    wakes: tuple[Wake, ...] = ()
+    unwake: tuple[str, ...] = ()
+    cancel: tuple[str, ...] = field(default=())
+    """Kinds of commands of this call that no longer make sense when they have not begun."""
+
+
+def advance(call: Call, event: CallEvent, now: float, rules: Rules) -> Transition:
+    """The meaning of `event`. Raises `IllegalMove` when the lifecycle forbids it."""
+    match event:
+        case PbxReport():
+            return _reported(call, event, now, rules)
+        case Due(reason="register"):
+            return _register(call, rules) if call.is_live else Transition(call)
+        case Due(reason="no_end"):
+            return _never_ended(call, now, rules)
+        case Due(reason="document"):
+            return _document(call, rules) if call.finished and not call.documents_owed else Transition(call)
+        case Due():
+            return Transition(call)
+        case Registered():
+            return _registered(call, event)
+        case Finished():
+            return _finished(call, event, now, rules)
+        case RecordingFetched():
+            state = Recording.FETCHED if call.recording in _UNFETCHED else call.recording
+            return Transition(
+                replace(
+                    call,
+                    recording=state,
+                    recording_file=event.file,
+                    recording_size=event.size,
+                    recording_media=event.media,
+                )
+            )
+        case RecordingAttached():
+            return _attached(call, event, rules)
+        case RecordingCopied():
+            copied = replace(
+                call,
+                recording=Recording.COPIED,
+                drive_copy_id=event.file_id,
+                drive_copy_name=event.name,
+            )
+            return _document(copied, rules)
+        case DocumentFiled():
+            filed = replace(
+                call,
+                document_id=event.file_id,
+                document_name=event.name,
+                document_folder_id=event.folder_id,
+            )
+            return Transition(_closed_if_complete(filed, rules))
+        case GivenUp():
+            return _given_up(call, event, rules)
+        case Done():
+            return Transition(call)
+
+
+_UNFETCHED: Final = (Recording.NONE, Recording.EXPECTED, Recording.MISSING)
+_MOVES: Final = {
+    Step.NEW: Move.ANNOUNCE,
+    Step.OFFERED: Move.OFFER,
+    Step.ANSWERED: Move.ANSWER,
+    Step.ENDED: Move.END,
+}
+
+
+# --- told by the PBX -----------------------------------------------------------------------------
+
+
+def _reported(call: Call, event: PbxReport, now: float, rules: Rules) -> Transition:
+    was_live = call.is_live
+    known = _with_facts(call, event, now)
+    known = replace(known, phase=lifecycle.step(call.phase, _MOVES[event.step]))
+    if known.direction is Direction.INNER:
+        return Transition(replace(known, skipped="inner call"), unwake=("register", "no_end"))
+    if not was_live:
+        return _late(call, known, rules)
+    if event.step is Step.ENDED:
+        return _ended(known, now, rules)
+    moved = _cards(known, event, now, rules)
+    wakes = moved.wakes
+    if call.phase is Phase.ANNOUNCED and call.pbx_id is None:  # the first we hear of it
+        wakes = (*wakes, Wake(now + NO_END_AFTER, "no_end"))
+        if not moved.call.register_owed:
+            wakes = (*wakes, Wake(now + REGISTER_AFTER, "register"))
+    return replace(moved, wakes=wakes)
+
+
+def _with_facts(call: Call, event: PbxReport, now: float) -> Call:
+    """Facts are only added; what the closing event says wins over what was said before it."""
+    f = event.facts
+    final = event.step is Step.ENDED and call.is_live
+    plain = {
+        name: value
+        for name in _PLAIN_FACTS
+        if (value := getattr(f, name)) is not None and (final or getattr(call, name) is None)
+    }
+    known = replace(call, **plain)
+    if event.step is Step.ENDED:
+        return _with_end(call, known, f, now)
+    known = replace(known, ringing=_merged(call.ringing, f.extensions))
+    if event.step is Step.ANSWERED and f.extensions:
+        answerer = f.extensions[0]
+        if not call.legs or call.legs[-1].extension != answerer:
+            known = replace(known, legs=(*call.legs, Leg(answerer, now)))
+    return known
+
+
+_PLAIN_FACTS: Final = (
+    "pbx_id",
+    "pbx_dbid",
+    "direction",
+    "number",
+    "raw_number",
+    "line",
+    "group",
+    "started_at",
+    "meta",
+    "source",
+    "link",
+)
+
+
+def _with_end(call: Call, known: Call, f: Facts, now: float) -> Call:
+    outcome = f.outcome or Outcome.UNKNOWN
+    if call.is_live or call.outcome is Outcome.UNKNOWN:
+        start = known.start
+        ended_at = start + f.full_seconds if f.full_seconds is not None else now
+        return replace(
+            known,
+            outcome=outcome,
+            pbx_state=f.state,
+            full_seconds=f.full_seconds,
+            talk_seconds=f.talk_seconds,
+            cause=f.cause,
+            last_operators=f.extensions,
+            ringing=_merged(call.ringing, f.extensions),
+            ended_at=max(start, ended_at),
+        )
+    differs = [
+        f"{name} {getattr(call, name)} against {value}"
+        for name in ("talk_seconds", "full_seconds", "pbx_state")
+        if (value := getattr(f, "state" if name == "pbx_state" else name)) is not None
+        and getattr(call, name) not in (None, value)
+    ]
+    if differs:
+        note = "The PBX reported two different ends: " + ", ".join(differs)
+        return known if note in call.notes else replace(known, notes=(*call.notes, note))
+    return replace(known, last_operators=known.last_operators or f.extensions)
+
+
+def _merged(known: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
+    return known + tuple(x for x in more if x not in known)
+
+
+def _cards(call: Call, event: PbxReport, now: float, rules: Rules) -> Transition:
+    """A live call: register it when an agent is known, then keep the cards where it rings."""
+    if event.step is Step.ANSWERED and call.legs:
+        wanted: tuple[str, ...] = (call.legs[-1].extension,)
+    elif event.step is Step.OFFERED or call.direction is Direction.OUT:
+        wanted = event.facts.extensions
+    else:
+        wanted = event.facts.extensions if not call.legs else ()
+    if not wanted:
+        return Transition(call)
+    owed: list[Owed] = []
+    if not call.register_owed:
+        registered = _register(call, rules, wanted[0])
+        call, owed = registered.call, list(registered.owed)
+    fresh = tuple(x for x in wanted if x not in call.shown)
+    if fresh:
+        owed.append(_card(Show(extensions=fresh), "show:" + ",".join(fresh), now))
+        call = replace(call, shown=call.shown + fresh)
+    if event.step is Step.ANSWERED:
+        others = tuple(x for x in call.shown if x not in wanted)
+        if others:
+            # the answer's own number in the key: a transfer back and forth hides each time anew
+            owed.append(_card(Hide(extensions=others), f"hide:{len(call.legs)}", now))
+            call = replace(call, shown=wanted)
+    return Transition(call, tuple(owed), unwake=("register",))
+
+
+def _card(command: Show | Hide, key: str, now: float) -> Owed:
+    return Owed(key, command, Priority.LIVE, needs=("register",), expires_at=now + CARD_LIFE)
+
+
+def _register(call: Call, rules: Rules, extension: str | None = None) -> Transition:
+    if call.register_owed or call.skipped:
+        return Transition(call)
+    create = rules.crm_create_out if call.direction is Direction.OUT else rules.crm_create_in
+    show = call.is_live
+    owed = Owed(
+        "register",
+        Register(extension=extension, show=show, crm_create=create),
+        Priority.LIVE if show else Priority.FINISH,
+        mutex=f"number:{call.number}" if create and call.number else None,
+    )
+    registered = replace(
+        call,
+        register_owed=True,
+        register_extension=extension,
+        shown=_merged(call.shown, (extension,)) if extension and show else call.shown,
+    )
+    return Transition(registered, (owed,), unwake=("register",))
+
+
+def _ended(call: Call, now: float, rules: Rules) -> Transition:
+    registered = _register(call, rules, call.owner)
+    call = replace(registered.call, shown=())
+    outcome = call.outcome or Outcome.UNKNOWN
+    answered = outcome is Outcome.ANSWERED
+    finish = Finish(
+        extension=call.owner,
+        duration=(call.talk_seconds or 0) if answered else 0,
+        status_code=STATUS_CODE[outcome],
+        failed_reason=FAILED_REASON[outcome],
+    )
+    owed = [*registered.owed, Owed("finish", finish, Priority.FINISH, needs=("register",))]
+    call, recording = _recording(call, rules)
+    owed += recording
+    return Transition(call, tuple(owed), (), ("register", "no_end"), ("show", "hide"))
+
+
+def _recording(call: Call, rules: Rules) -> tuple[Call, list[Owed]]:
+    if not call.link or call.recording is not Recording.NONE or call.skipped:
+        return call, []
+    owed = [
+        Owed("fetch_recording", FetchRecording(link=call.link), Priority.RECORDING),
+        Owed("attach_recording", AttachRecording(), Priority.RECORDING, ("finish", "fetch_recording")),
+    ]
+    if rules.drive and rules.drive_recordings:
+        owed.append(Owed("drive_copy", CopyRecording(), Priority.RECORDING, ("attach_recording",)))
+    return replace(call, recording=Recording.EXPECTED), owed
+
+
+def _late(before: Call, known: Call, rules: Rules) -> Transition:
+    """After the end: facts are kept, a link that came late is fetched, nothing is reopened."""
+    call, owed = _recording(replace(known, shown=before.shown), rules)
+    return Transition(call, tuple(owed))
+
+
+def _never_ended(call: Call, now: float, rules: Rules) -> Transition:
+    if not call.is_live or call.skipped:
+        return Transition(call)
+    note = "The PBX never reported the end of this call"
+    ended = replace(
+        call,
+        phase=lifecycle.step(call.phase, Move.END),
+        outcome=Outcome.UNKNOWN,
+        ended_at=now,
+        notes=(*call.notes, note),
+    )
+    return _ended(ended, now, rules)
+
+
+# --- told by the portal's answers ----------------------------------------------------------------
+
+
+def _registered(call: Call, event: Registered) -> Transition:
+    if call.bitrix_call_id == event.bitrix_call_id:
+        return Transition(call)
+    if call.bitrix_call_id is not None:
+        raise IllegalMove(call.phase, Move.REGISTER, f"it already is {call.bitrix_call_id}")
+    registered = replace(
+        call,
+        phase=lifecycle.step(call.phase, Move.REGISTER),
+        bitrix_call_id=event.bitrix_call_id,
+        user_id=event.user_id,
+        matched=event.matched,
+        crm_type=event.crm_type,
+        crm_id=event.crm_id,
+        created=event.created,
+    )
+    owed: tuple[Owed, ...] = ()
+    if not event.matched and event.extension:
+        notice = Notify(
+            tag=f"unmatched:{event.extension}",
+            message=(
+                f"Calls of the PBX extension {event.extension} have no user in Bitrix24 and are given "
+                "to the line's default user. Enter the extension as the inner phone number of the "
+                "right employee."
+            ),
+        )
+        owed = (Owed(f"notify:unmatched:{event.extension}", notice, Priority.CRM),)
+    return Transition(registered, owed)
+
+
+def _finished(call: Call, event: Finished, now: float, rules: Rules) -> Transition:
+    if call.finished:
+        return Transition(call)
+    finished = replace(
+        call,
+        phase=lifecycle.step(call.phase, Move.FINISH),
+        finished=True,
+        activity_id=event.activity_id,
+        crm_type=event.crm_type or call.crm_type,
+        crm_id=event.crm_id or call.crm_id,
+        user_id=event.user_id or call.user_id,
+        notes=(*call.notes, event.note) if event.note else call.notes,
+    )
+    owed: list[Owed] = []
+    if rules.layout and finished.activity_id and finished.crm_type and finished.crm_id:
+        owed.append(Owed("layout", LayoutBlocks(), Priority.CRM, ("finish",)))
+    waits_for_recording = finished.recording in (Recording.EXPECTED, Recording.FETCHED)
+    if waits_for_recording:
+        wakes = (Wake(now + DOCUMENT_AFTER, "document"),) if rules.drive else ()
+        return Transition(finished, tuple(owed), wakes)
+    documented = _document(finished, rules)
+    return replace(documented, owed=(*owed, *documented.owed))
+
+
+def _attached(call: Call, event: RecordingAttached, rules: Rules) -> Transition:
+    attached = replace(
+        call,
+        phase=lifecycle.step(call.phase, Move.ATTACH),
+        recording=Recording.ATTACHED,
+        recording_file_id=event.file_id,
+    )
+    if rules.drive and rules.drive_recordings:
+        return Transition(attached)  # the document follows the copy
+    return _document(attached, rules)
+
+
+def _given_up(call: Call, event: GivenUp, rules: Rules) -> Transition:
+    if event.kind not in (FetchRecording.kind, AttachRecording.kind, CopyRecording.kind):
+        return Transition(call)
+    note = f"Recording: {event.message}"
+    known = replace(call, notes=call.notes if note in call.notes else (*call.notes, note))
+    if known.recording in (Recording.EXPECTED, Recording.FETCHED):
+        known = replace(known, recording=Recording.MISSING)
+    return _document(known, rules) if known.finished and not known.documents_owed else Transition(known)
+
+
+def _document(call: Call, rules: Rules) -> Transition:
+    """Owe the Drive document; each later one is a new version of the same file."""
+    if not rules.drive:
+        return Transition(_closed_if_complete(call, rules))
+    count = call.documents_owed + 1
+    key = "drive_document" if count == 1 else f"drive_document:{count}"
+    before = "drive_document" if count == 2 else f"drive_document:{count - 1}"
+    needs = ("finish",) if count == 1 else (before,)
+    owed = Owed(key, FileDocument(), Priority.RECORDING, needs)
+    return Transition(replace(call, documents_owed=count), (owed,), unwake=("document",))
+
+
+def _closed_if_complete(call: Call, rules: Rules) -> Call:
+    settled = {Recording.NONE, Recording.COPIED}
+    if not (rules.drive and rules.drive_recordings):
+        settled.add(Recording.ATTACHED)
+    filed = call.document_id is not None or not rules.drive
+    complete = call.finished and filed and call.recording in settled
+    if complete and call.phase in (Phase.ENDED, Phase.RECORDED):
+        return replace(call, phase=lifecycle.step(call.phase, Move.CLOSE))
+    return call

@@ -1,0 +1,147 @@
+"""One conversation, as we know it.
+
+A `Call` is a value: `core.advance` makes the next one. Instants are unix seconds, durations whole
+seconds, numbers E.164 with plus where the PBX's text could be read so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+from bitrix_app.core.events import Direction
+from bitrix_app.core.lifecycle import Phase
+from bitrix_app.core.outcome import Outcome
+
+
+class Recording(StrEnum):
+    """Where the call's recording stands."""
+
+    NONE = "none"
+    EXPECTED = "expected"
+    FETCHED = "fetched"
+    ATTACHED = "attached"
+    COPIED = "copied"
+    MISSING = "missing"
+    """Given up for now; a person may try again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One agent's part of a call; a transfer makes the next leg."""
+
+    extension: str
+    answered_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """See the module. `id` is ours and goes to Bitrix24 as EXTERNAL_CALL_ID."""
+
+    id: str
+    portal: str
+    first_seen_at: float
+    phase: Phase = Phase.ANNOUNCED
+    pbx_id: str | None = None
+    pbx_dbid: str | None = None
+    direction: Direction | None = None
+    number: str | None = None
+    raw_number: str | None = None
+    line: str | None = None
+    group: str | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    full_seconds: int | None = None
+    talk_seconds: int | None = None
+    pbx_state: str | None = None
+    outcome: Outcome | None = None
+    cause: int | None = None
+    meta: str | None = None
+    source: str | None = None
+    link: str | None = None
+    ringing: tuple[str, ...] = ()
+    """Extensions that were offered the call, in the order in which we heard of them."""
+    last_operators: tuple[str, ...] = ()
+    """Extensions that the closing event named."""
+    legs: tuple[Leg, ...] = ()
+    shown: tuple[str, ...] = ()
+    """Extensions whose card is or is about to be open."""
+    register_owed: bool = False
+    register_extension: str | None = None
+    bitrix_call_id: str | None = None
+    user_id: int | None = None
+    matched: bool = True
+    crm_type: str | None = None
+    crm_id: int | None = None
+    created: tuple[str, ...] = ()
+    finished: bool = False
+    activity_id: int | None = None
+    recording: Recording = Recording.NONE
+    recording_file: str | None = None
+    recording_media: str | None = None
+    recording_size: int | None = None
+    recording_file_id: int | None = None
+    drive_copy_id: int | None = None
+    drive_copy_name: str | None = None
+    document_id: int | None = None
+    document_name: str | None = None
+    document_folder_id: int | None = None
+    documents_owed: int = 0
+    skipped: str | None = None
+    """Why the call is not written to the CRM, when it is not."""
+    notes: tuple[str, ...] = ()
+    """What was odd, in words, for the call's own page."""
+
+    @property
+    def is_live(self) -> bool:
+        return self.phase in (Phase.ANNOUNCED, Phase.RINGING, Phase.TALKING)
+
+    @property
+    def owner(self) -> str | None:
+        """The extension that the call belongs to: the last who talked, else the first who rang."""
+        if self.legs:
+            return self.legs[-1].extension
+        if self.last_operators:
+            return self.last_operators[0]
+        return self.ringing[0] if self.ringing else None
+
+    @property
+    def start(self) -> float:
+        """When the call began, by the PBX, else when we first heard of it."""
+        return self.started_at if self.started_at is not None else self.first_seen_at
+
+
+def pack(call: Call) -> dict[str, Any]:
+    """The call as JSON-able data; fields at their default are left out."""
+    data: dict[str, Any] = {}
+    for f in fields(call):
+        value = getattr(call, f.name)
+        if value != f.default:
+            data[f.name] = [[leg.extension, leg.answered_at] for leg in value] if f.name == "legs" else value
+    return data
+
+
+def unpack(data: dict[str, Any]) -> Call:
+    """The call back from `pack`; unknown keys (of a newer version) are ignored."""
+    known: dict[str, Any] = {}
+    for f in fields(Call):
+        if f.name not in data:
+            continue
+        value = data[f.name]
+        if f.name == "legs":
+            value = tuple(Leg(extension, at) for extension, at in value)
+        elif isinstance(value, list):
+            value = tuple(value)
+        elif f.name in _ENUMS:
+            value = _ENUMS[f.name](value)
+        known[f.name] = value
+    return Call(**known)
+
+
+_ENUMS: dict[str, type[StrEnum]] = {
+    "phase": Phase,
+    "direction": Direction,
+    "outcome": Outcome,
+    "recording": Recording,
+}

@@ -1,0 +1,174 @@
+"""Effects owed to a vendor. The core decides them, the outbox says them, one job carries each.
+
+A command is flat (text, numbers, tuples of these) so that it can be stored as JSON and shown to a
+person. `pack` and `unpack` are that JSON.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from typing import Any, ClassVar
+
+
+class Priority(IntEnum):
+    """Lower goes first (design.md §6)."""
+
+    LIVE = 0
+    FINISH = 1
+    CRM = 2
+    RECORDING = 3
+    BACKFILL = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One effect. `kind` is its stored name; `platform` the vendor that it goes to."""
+
+    kind: ClassVar[str]
+    platform: ClassVar[str] = "bitrix24"
+    exclusive: ClassVar[bool] = True
+    """One exclusive command of a lane is in flight at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Register(Command):
+    """`telephony.externalcall.register` (bitrix24.md §6.1)."""
+
+    kind = "register"
+    extension: str | None = None
+    """Whose card it is; resolved to a user when it is said, so that a fresh mapping counts."""
+    show: bool = True
+    crm_create: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Show(Command):
+    """Open the card for these extensions' users (bitrix24.md §6.3)."""
+
+    kind = "show"
+    extensions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hide(Command):
+    """Close the card for these extensions' users (bitrix24.md §6.3)."""
+
+    kind = "hide"
+    extensions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finish(Command):
+    """`telephony.externalcall.finish` (bitrix24.md §6.2). `duration` is talk time in seconds."""
+
+    kind = "finish"
+    extension: str | None = None
+    duration: int = 0
+    status_code: str = "304"
+    failed_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchRecording(Command):
+    """Bring the recording into our spool (unitalk.md §3.6)."""
+
+    kind = "fetch_recording"
+    platform = "unitalk"
+    exclusive = False
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AttachRecording(Command):
+    """Hang the fetched file on the call by the two-step upload (bitrix24.md §6.4)."""
+
+    kind = "attach_recording"
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutBlocks(Command):
+    """Put our summary and a link to our page on the call's activity (bitrix24.md §7.6)."""
+
+    kind = "layout"
+
+
+@dataclass(frozen=True, slots=True)
+class CopyRecording(Command):
+    """Copy the attached recording into our Drive folder (bitrix24.md §8)."""
+
+    kind = "drive_copy"
+
+
+@dataclass(frozen=True, slots=True)
+class FileDocument(Command):
+    """File association and details of the call as one JSON document on Drive."""
+
+    kind = "drive_document"
+
+
+@dataclass(frozen=True, slots=True)
+class Notify(Command):
+    """Tell the portal's administrators something; a later notice of the same tag replaces it."""
+
+    kind = "notify"
+    tag: str = ""
+    message: str = ""
+    user_id: int | None = None
+    """One user, or `None` for all known administrators."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnsureBindings(Command):
+    """Make the portal's event handlers, placements and lines what they should be."""
+
+    kind = "ensure_bindings"
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshDirectory(Command):
+    """Take fresh snapshots of agents, lines and stages."""
+
+    kind = "refresh_directory"
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshTokens(Command):
+    """Refresh pairs that nobody used for 150 days, before their 180 days are over."""
+
+    kind = "refresh_tokens"
+
+
+_KINDS: dict[str, type[Command]] = {
+    c.kind: c
+    for c in (
+        Register,
+        Show,
+        Hide,
+        Finish,
+        FetchRecording,
+        AttachRecording,
+        LayoutBlocks,
+        CopyRecording,
+        FileDocument,
+        Notify,
+        EnsureBindings,
+        RefreshDirectory,
+        RefreshTokens,
+    )
+}
+
+
+def pack(command: Command) -> dict[str, Any]:
+    """The command as JSON-able data; its kind is stored beside it, not inside."""
+    return {f.name: getattr(command, f.name) for f in fields(command)}
+
+
+def unpack(kind: str, data: dict[str, Any]) -> Command:
+    """The command back from `pack`. Raises `ValueError` for a kind that nobody knows."""
+    try:
+        cls = _KINDS[kind]
+    except KeyError:
+        raise ValueError(f"unknown command kind {kind!r}") from None
+    known = {f.name for f in fields(cls)}
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in known})

@@ -1,0 +1,161 @@
+"""What can happen to a call: told by the PBX, by the portal's answers, or by the passing of time.
+
+All are plain values. The vendors' rooms make them; `core.call.advance` alone says what they mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bitrix_app.core.outcome import Outcome
+
+
+class Direction(StrEnum):
+    IN = "in"
+    OUT = "out"
+    INNER = "inner"
+
+
+class Step(StrEnum):
+    """What the PBX reports of a live call (unitalk.md §3.2)."""
+
+    NEW = "new"
+    OFFERED = "offered"
+    ANSWERED = "answered"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one PBX event says of a call; `None` and empty mean «not said».
+
+    `number` is the client's number as E.164 with plus where it could be read so, `raw_number` as it
+    came. `started_at` is unix seconds. `full_seconds` and `talk_seconds` are whole seconds.
+    `extensions` are PBX inner lines in the order given: ringing ones, on ANSWERED the first is the
+    one who picked up. `link` is the recording's address, a secret (unitalk.md §3.6).
+    """
+
+    pbx_id: str | None = None
+    pbx_dbid: str | None = None
+    direction: Direction | None = None
+    number: str | None = None
+    raw_number: str | None = None
+    line: str | None = None
+    extensions: tuple[str, ...] = ()
+    group: str | None = None
+    started_at: float | None = None
+    full_seconds: int | None = None
+    talk_seconds: int | None = None
+    state: str | None = None
+    outcome: Outcome | None = None
+    link: str | None = None
+    cause: int | None = None
+    meta: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PbxReport:
+    """The PBX told us something about a call, by webhook or by history."""
+
+    step: Step
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A wake that the call asked for has come."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """Bitrix24 knows the call. `matched` is false when the extension had no user of its own."""
+
+    bitrix_call_id: str
+    user_id: int
+    extension: str | None = None
+    matched: bool = True
+    crm_type: str | None = None
+    crm_id: int | None = None
+    created: tuple[str, ...] = ()
+    """CRM objects that Bitrix24 made for this call, as `LEAD:1205`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Bitrix24 closed the call: it is in the statistics, its activity stands on the record."""
+
+    activity_id: int | None = None
+    crm_type: str | None = None
+    crm_id: int | None = None
+    user_id: int | None = None
+    note: str | None = None
+    """What Bitrix24 said about the activity when it could not make one."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingFetched:
+    """The recording lies in our spool, whole and checked."""
+
+    file: str
+    size: int
+    media: str
+    """`mp3` or `wav`, by its first bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingAttached:
+    """The recording hangs on the call; `file_id` is its Drive object."""
+
+    file_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingCopied:
+    """A copy of the recording stands in our Drive folder."""
+
+    file_id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentFiled:
+    """The call's JSON document stands on Drive."""
+
+    file_id: int
+    name: str
+    folder_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A command without facts of its own (show, hide, layout, notice) took effect."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """A job of this call needs a person now; `kind` is the command's, `code` the trouble's."""
+
+    kind: str
+    key: str
+    code: str
+    message: str
+
+
+CallEvent = (
+    PbxReport
+    | Due
+    | Registered
+    | Finished
+    | RecordingFetched
+    | RecordingAttached
+    | RecordingCopied
+    | DocumentFiled
+    | Done
+    | GivenUp
+)

@@ -1,0 +1,137 @@
+"""A Bitrix24 account that installed the app: who it is, its tokens, its settings, its people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+from bitrix_app.core.advance import Rules
+
+
+class PortalState(StrEnum):
+    INSTALLING = "installing"
+    """Verified, but `installFinish` has not been heard of yet."""
+    ACTIVE = "active"
+    NEEDS_REAUTH = "needs_reauth"
+    SUSPENDED = "suspended"
+    """Plan or trial over, or the portal is closed: work waits."""
+    UNINSTALLED = "uninstalled"
+
+
+@dataclass(frozen=True, slots=True)
+class PortalSettings:
+    """What an administrator may decide. Stored as JSON; unknown keys survive a downgrade."""
+
+    pbx_timezone: str = "Europe/Kyiv"
+    default_user: int | None = None
+    """Gets the calls that nobody else gets; `None` means the administrator who installed."""
+    line_users: Mapping[str, int] = field(default_factory=dict)
+    """External line (digits) → default user of that line."""
+    line_names: Mapping[str, str] = field(default_factory=dict)
+    crm_create_in: bool = True
+    crm_create_out: bool = True
+    drive: bool = True
+    drive_recordings: bool = True
+    layout: bool = True
+    concurrency: int = 2
+    """Requests in flight to this portal (reliability.md §2, C5)."""
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(
+            crm_create_in=self.crm_create_in,
+            crm_create_out=self.crm_create_out,
+            drive=self.drive,
+            drive_recordings=self.drive_recordings,
+            layout=self.layout,
+        )
+
+
+def pack_settings(settings: PortalSettings) -> dict[str, Any]:
+    """JSON-able; only what differs from the defaults."""
+    return {
+        f.name: (dict(v) if isinstance(v, Mapping) else v)
+        for f in fields(settings)
+        if (v := getattr(settings, f.name)) != getattr(_DEFAULTS, f.name)
+    }
+
+
+def unpack_settings(data: Mapping[str, Any]) -> PortalSettings:
+    known = {f.name for f in fields(PortalSettings)}
+    return PortalSettings(**{k: v for k, v in data.items() if k in known})
+
+
+_DEFAULTS = PortalSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class Portal:
+    """One installation. Secrets are in the clear here and encrypted in the store.
+
+    `client_endpoint` is the verified REST root, ending in `/rest/`; `auth_server` one of the
+    allow-listed hosts, without a trailing slash. `domain` may change (rename), `member_id` never.
+    """
+
+    member_id: str
+    domain: str
+    client_endpoint: str
+    auth_server: str
+    application_token: str = ""
+    scope: tuple[str, ...] = ()
+    status: str = ""
+    state: PortalState = PortalState.INSTALLING
+    state_reason: str = ""
+    state_since: float = 0.0
+    language: str = "en"
+    license_family: str = ""
+    app_code: str = ""
+    version: str = ""
+    rest_app_id: str = ""
+    """The app's id in this portal (`app.info` ID): our own telephony events carry it."""
+    installed_by: int | None = None
+    unitalk_key: str = ""
+    settings: PortalSettings = _DEFAULTS
+    created_at: float = 0.0
+    updated_at: float = 0.0
+
+    @property
+    def works(self) -> bool:
+        return self.state in (PortalState.ACTIVE, PortalState.INSTALLING)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPair:
+    """An administrator's (or user's) OAuth pair. `generation` grows with each refresh."""
+
+    portal: str
+    user_id: int
+    access: str
+    refresh: str
+    expires_at: float
+    is_admin: bool
+    refreshed_at: float
+    generation: int = 1
+    dead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A Bitrix24 user as the directory snapshot holds it."""
+
+    user_id: int
+    name: str
+    extension: str | None = None
+    email: str | None = None
+    active: bool = True
+    admin: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A vendor's directory as it was at `taken_at`: `items` are JSON objects."""
+
+    kind: str
+    taken_at: float
+    items: tuple[Mapping[str, Any], ...]
