@@ -34,6 +34,7 @@ from bitrix_app.core.events import (
     Facts,
     Finished,
     GivenUp,
+    Heard,
     PbxReport,
     RecordingAttached,
     RecordingCopied,
@@ -115,6 +116,10 @@ def advance(call: Call, event: CallEvent, now: float, rules: Rules) -> Transitio
             return _document(call, rules) if call.finished and not call.documents_owed else Transition(call)
         case Due():
             return Transition(call)
+        case Heard():
+            if call.bitrix_call_id or call.heard_bitrix_id:
+                return Transition(call)
+            return Transition(replace(call, heard_bitrix_id=event.bitrix_call_id))
         case Registered():
             return _registered(call, event)
         case Finished():
@@ -175,7 +180,7 @@ def _reported(call: Call, event: PbxReport, now: float, rules: Rules) -> Transit
     if not was_live:
         return _late(call, known, rules)
     if event.step is Step.ENDED:
-        return _ended(known, now, rules)
+        return _ended(known, rules)
     moved = _cards(known, event, now, rules)
     wakes = moved.wakes
     if call.phase is Phase.ANNOUNCED and call.pbx_id is None:  # the first we hear of it
@@ -303,7 +308,7 @@ def _register(call: Call, rules: Rules, extension: str | None = None) -> Transit
     return Transition(registered, (owed,), unwake=("register",))
 
 
-def _ended(call: Call, now: float, rules: Rules) -> Transition:
+def _ended(call: Call, rules: Rules) -> Transition:
     registered = _register(call, rules, call.owner)
     call = replace(registered.call, shown=())
     outcome = call.outcome or Outcome.UNKNOWN
@@ -349,7 +354,7 @@ def _never_ended(call: Call, now: float, rules: Rules) -> Transition:
         ended_at=now,
         notes=(*call.notes, note),
     )
-    return _ended(ended, now, rules)
+    return _ended(ended, rules)
 
 
 # --- told by the portal's answers ----------------------------------------------------------------

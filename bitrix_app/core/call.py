@@ -70,6 +70,8 @@ class Call:
     register_owed: bool = False
     register_extension: str | None = None
     bitrix_call_id: str | None = None
+    heard_bitrix_id: str | None = None
+    """A CALL_ID that the portal's event named while our own answer was still out."""
     user_id: int | None = None
     matched: bool = True
     crm_type: str | None = None

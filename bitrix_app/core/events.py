@@ -71,6 +71,16 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """The portal's own event (ONVOXIMPLANTCALLINIT) named a call that is probably this one.
+
+    It settles nothing by itself; when the answer of Register was lost, it tells the CALL_ID.
+    """
+
+    bitrix_call_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Registered:
     """Bitrix24 knows the call. `matched` is false when the extension had no user of its own."""
 
@@ -150,6 +160,7 @@ class GivenUp:
 CallEvent = (
     PbxReport
     | Due
+    | Heard
     | Registered
     | Finished
     | RecordingFetched

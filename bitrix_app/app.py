@@ -1,0 +1,184 @@
+"""The composition root: builds everything, closes it in reverse. Only this module knows everybody."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from loguru import logger
+from starlette.types import ASGIApp
+
+from bitrix_app import logs
+from bitrix_app.bitrix.auth import PortalVerifier
+from bitrix_app.bitrix.client import BitrixClient
+from bitrix_app.bitrix.drive import Drive
+from bitrix_app.bitrix.servers import AuthServers
+from bitrix_app.bitrix.tokens import TokenRefresher
+from bitrix_app.clock import SystemClock
+from bitrix_app.core.ports import Clock
+from bitrix_app.core.store import Store
+from bitrix_app.directory import Directory
+from bitrix_app.filing import Filing, RecordingSource
+from bitrix_app.gateway import HttpGateway
+from bitrix_app.intake import Intake
+from bitrix_app.lanes import PortalLanes
+from bitrix_app.limiters import Limiters
+from bitrix_app.outbox import Outbox
+from bitrix_app.portals import Portals, Prefill
+from bitrix_app.recorder import Recorder
+from bitrix_app.serving import listen, serving
+from bitrix_app.settings import Settings
+from bitrix_app.upkeep import Addresses, Upkeep
+from bitrix_app.vault import SecretVault
+from bitrix_app.web.routes import asgi
+from bitrix_app.web.deps import WebDeps
+from bitrix_app.web.session import SessionSigner
+from bitrix_app.worker import Worker
+from storage import open_store
+from unitalk.client import UnitalkClient
+
+SQLITE: Final = "sqlite:///"
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The running application, for whoever serves or tests it."""
+
+    asgi: ASGIApp
+    store: Store
+    worker: Worker
+    clock: Clock
+
+
+def spool_beside(database_url: str) -> Path:
+    """Fetched recordings lie beside the database, on the same disk."""
+    if database_url.startswith(SQLITE):
+        return Path(database_url.removeprefix(SQLITE)).parent / "recordings"
+    return Path("data/recordings")
+
+
+@asynccontextmanager
+async def compose(settings: Settings, clock: Clock | None = None) -> AsyncIterator[House]:
+    """Build the house, run its worker inside, and close all in reverse.
+
+    Raises `core.store.StoreUnavailable` when the database is in use, damaged or of a newer version.
+    """
+    clock = clock or SystemClock()
+    if settings.allow_loopback:
+        logger.warning(
+            "ALLOW_LOOPBACK is on: plain http and loopback addresses are trusted. Never in production"
+        )
+    database_url = settings.database_url.get_secret_value()
+    base_url = settings.app_base_url or ""
+    async with AsyncExitStack() as stack:
+        store = await open_store(database_url, SecretVault(",".join(settings.secret_keys)), clock)
+        stack.push_async_callback(store.close)
+        http = HttpGateway(allow_loopback=settings.allow_loopback)
+        stack.push_async_callback(http.close)
+
+        servers = AuthServers(settings.bitrix_auth_servers, allow_loopback=settings.allow_loopback)
+        secret = settings.bitrix_client_secret.get_secret_value()
+        refresher = TokenRefresher(http, clock, store, servers, settings.bitrix_client_id, secret)
+        stack.push_async_callback(refresher.aclose)
+        limiters = Limiters(store, clock)
+        await limiters.restore()
+        recorder = Recorder(store, clock, limiters.items)
+        verifier = PortalVerifier(http, clock, settings.bitrix_client_id, servers, spend=limiters.spend)
+        client = BitrixClient(
+            http,
+            clock,
+            store,
+            refresher,
+            verifier,
+            limiters.of,
+            on_request=recorder.add,
+            correlation=logs.correlation_id.get,
+        )
+        pbx = UnitalkClient(http, clock, settings.unitalk_api_url, on_request=recorder.add)
+
+        directory = Directory(store, client, clock)
+        source = RecordingSource(settings.unitalk_recording_hosts, settings.allow_loopback)
+        filing = Filing(http, client, Drive(client), clock, spool_beside(database_url), source)
+        addresses = Addresses(events=f"{base_url}/bitrix/events", app=f"{base_url}/bitrix/app")
+        upkeep = Upkeep(store, clock, client, refresher, directory, pbx, addresses)
+        outbox = Outbox(client, directory, filing, upkeep, clock)
+
+        def nudge(portal: str) -> None:
+            worker.nudge(portal)
+
+        def forget(portal: str) -> None:
+            refresher.forget(portal)
+            directory.forget(portal)
+
+        intake = Intake(store, clock, nudge, forget)
+        chance = random.Random()  # noqa: S311 - jitter needs no secrecy
+        worker = Worker(
+            store,
+            clock,
+            intake,
+            lambda portal: PortalLanes(portal, store, outbox, clock, chance),
+            lambda: filing.sweep(clock.now()),
+        )
+        prefill = Prefill(
+            settings.unitalk_portal,
+            settings.unitalk_api_key.get_secret_value(),
+            settings.unitalk_webhook_token.get_secret_value(),
+            settings.unitalk_timezone,
+        )
+        deps = WebDeps(
+            settings=settings,
+            store=store,
+            clock=clock,
+            verifier=verifier,
+            intake=intake,
+            portals=Portals(store, clock, nudge, forget, prefill),
+            signer=SessionSigner(settings.secret_keys, clock),
+            nudge=nudge,
+            worker_alive=lambda: worker.alive,
+        )
+        web = asgi(deps)
+
+        running = [
+            asyncio.create_task(worker.run(), name="worker"),
+            asyncio.create_task(recorder.run(), name="recorder"),
+        ]
+        try:
+            yield House(web, store, worker, clock)
+        finally:
+            await worker.stop()
+            for task in running:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+            await recorder.flush(clean=True)
+
+
+async def run_server(settings: Settings, host: str, port: int) -> None:
+    """`serve`: until SIGINT or SIGTERM, then stop gracefully."""
+    logs.setup(settings.log_level, settings.log_format)
+    sock = listen(host, port)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with compose(settings) as house, serving(house.asgi, sock) as address:
+        logger.info("serving {} at {}", settings.app_base_url, address)
+        await stop.wait()
+        logger.info("stopping: what is in flight is finished first")
+
+
+async def run_migrate(settings: Settings) -> None:
+    """`migrate`: opening the store brings its schema up to date."""
+    logs.setup(settings.log_level, settings.log_format)
+    vault = SecretVault(",".join(settings.secret_keys))
+    store = await open_store(settings.database_url.get_secret_value(), vault, SystemClock())
+    status = await store.status()
+    await store.close()
+    logger.info("the schema is at version {}", status.get("schema"))

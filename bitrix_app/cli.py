@@ -1,0 +1,86 @@
+"""The commands of `unitalk-bitrix24` (interface.md «Commands»)."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bitrix_app.core.store import StoreUnavailable
+from bitrix_app.serving import PortInUse
+from bitrix_app.settings import SettingsError, load
+
+app = typer.Typer(
+    help="Unitalk for Bitrix24: every call of the PBX becomes a fact in the CRM, exactly once.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_say = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")]
+
+
+@app.command()
+def demo(port: Annotated[int, typer.Option(min=1, max=65531, help="First of four ports.")] = 8000) -> None:
+    """Sandbox portal, sandbox PBX and the app on this machine, with sample traffic; no accounts."""
+    from bitrix_app.sandbox.demo import run_demo
+
+    _run(run_demo(port))
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Port = 8080,
+    role: Annotated[str, typer.Option(help="all, web or worker.")] = "all",
+) -> None:
+    """Run the app: web and worker in one process."""
+    if role not in ("all", "web", "worker"):
+        _stop(f"--role {role}: it is all, web or worker.")
+    if role != "all":
+        _stop(
+            f"--role {role} needs PostgreSQL, where several processes can share the work. "
+            "On SQLite one process does both: leave --role out."
+        )
+    from bitrix_app.app import run_server
+
+    settings = load(serving=True)
+    _run(run_server(settings, host, port))
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database schema up to date."""
+    from bitrix_app.app import run_migrate
+
+    _run(run_migrate(load(serving=True)))
+
+
+def _run(work: object) -> None:
+    """Run a coroutine; Ctrl-C is a normal way to stop."""
+    try:
+        asyncio.run(work)  # type: ignore[arg-type]
+    except KeyboardInterrupt:
+        _say.print("Stopped.")
+    except (PortInUse, StoreUnavailable, RuntimeError) as refusal:
+        _stop(str(refusal))
+
+
+def _stop(reason: str) -> None:
+    _say.print(reason, style="red")
+    raise typer.Exit(1)
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        app()
+    except SettingsError as error:
+        _say.print("The settings are not right:", style="red")
+        for fault in error.faults:
+            _say.print(f"  {fault}")
+        sys.exit(1)

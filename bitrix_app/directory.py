@@ -1,0 +1,106 @@
+"""The portal's people as the worker sees them: the last good snapshot, asked again on a miss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from loguru import logger
+
+from bitrix_app.bitrix.client import BitrixClient
+from bitrix_app.bitrix.users import agent_of, users_by_extension, users_page
+from bitrix_app.core.commands import Priority
+from bitrix_app.core.errors import PortalPaused, Throttled, Trouble
+from bitrix_app.core.mapping import Choice, choose
+from bitrix_app.core.portal import Agent, Portal, Snapshot
+from bitrix_app.core.ports import Clock
+from bitrix_app.core.store import Store
+
+MISS_TTL = 60.0
+"""Seconds for which «nobody has this extension» is believed."""
+PAGES = 200
+"""A portal of more than 10,000 users is cut here; the rest is found one by one on a miss."""
+
+
+class Directory:
+    """Agents per portal. The snapshot survives restarts and bad answers."""
+
+    def __init__(self, store: Store, client: BitrixClient, clock: Clock) -> None:
+        self._store = store
+        self._client = client
+        self._clock = clock
+        self._agents: dict[str, list[Agent]] = {}
+        self._misses: dict[tuple[str, str], float] = {}
+
+    async def agents(self, portal: str) -> Sequence[Agent]:
+        if portal not in self._agents:
+            snapshot = await self._store.snapshot(portal, "agents")
+            self._agents[portal] = [Agent(**item) for item in snapshot.items] if snapshot else []
+        return self._agents[portal]
+
+    def forget(self, portal: str) -> None:
+        """The portal went away or was installed anew."""
+        self._agents.pop(portal, None)
+        for key in [k for k in self._misses if k[0] == portal]:
+            del self._misses[key]
+
+    async def user_for(self, portal: Portal, extension: str | None, line: str | None) -> Choice | None:
+        """Who gets the call now; an unknown extension is asked for before a default stands in."""
+        agents = await self.agents(portal.member_id)
+        choice = choose(extension, line, agents, portal.settings, portal.installed_by)
+        if extension and not (choice and choice.matched) and await self._found(portal, extension):
+            agents = await self.agents(portal.member_id)
+            choice = choose(extension, line, agents, portal.settings, portal.installed_by)
+        return choice
+
+    async def users_of(self, portal: Portal, extensions: Sequence[str]) -> list[int]:
+        """Users who really have one of these extensions: cards are shown to nobody else."""
+        users: list[int] = []
+        for extension in extensions:
+            choice = await self.user_for(portal, extension, None)
+            if choice and choice.matched and choice.user_id not in users:
+                users.append(choice.user_id)
+        return users
+
+    async def _found(self, portal: Portal, extension: str) -> bool:
+        key = (portal.member_id, extension)
+        now = self._clock.now()
+        if self._misses.get(key, 0.0) > now:
+            return False
+        try:
+            answer = await self._client.call(portal, users_by_extension(extension), Priority.LIVE)
+        except (Throttled, PortalPaused):
+            raise
+        except Trouble as trouble:
+            logger.warning("extension look-up failed: {}", trouble.code)
+            return False
+        found = [agent for item in answer.result or [] if (agent := agent_of(item))]
+        if not found:
+            self._misses[key] = now + MISS_TTL
+            return False
+        known = self._agents.setdefault(portal.member_id, [])
+        fresh = {agent.user_id for agent in found}
+        # an extension can move to another person: whoever held it by our snapshot no longer does
+        self._agents[portal.member_id] = [
+            a for a in known if a.user_id not in fresh and a.extension != extension
+        ] + found
+        return True
+
+    async def refresh(self, portal: Portal) -> int:
+        """Take a new snapshot of all users; a failing or empty answer keeps the old one."""
+        agents: list[Agent] = []
+        start: int | None = 0
+        for _ in range(PAGES):
+            answer = await self._client.call(portal, users_page(start or 0), Priority.BACKFILL)
+            agents += [agent for item in answer.result or [] if (agent := agent_of(item))]
+            start = answer.next
+            if start is None:
+                break
+        if not agents:
+            logger.warning("the portal named no users; the last snapshot stays")
+            return 0
+        items = tuple(asdict(agent) for agent in agents)
+        await self._store.save_snapshot(portal.member_id, Snapshot("agents", self._clock.now(), items))
+        self._agents[portal.member_id] = agents
+        self._misses.clear()
+        return len(agents)

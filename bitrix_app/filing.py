@@ -1,0 +1,153 @@
+"""Recordings and Drive: bring the file in, hang it on the call, copy it, file the document.
+
+Each step may be said again after a lost answer: re-attaching replaces the same file, and Drive is
+asked for the name before anything is put there a second time (bitrix24.md §6.4, §8).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bitrix_app.bitrix import telephony
+from bitrix_app.bitrix.client import BitrixClient
+from bitrix_app.bitrix.documents import base_name, document, month_folder
+from bitrix_app.bitrix.drive import Drive
+from bitrix_app.core.call import Call
+from bitrix_app.core.commands import Priority
+from bitrix_app.core.errors import Refused, Unavailable
+from bitrix_app.core.events import (
+    CallEvent,
+    DocumentFiled,
+    RecordingAttached,
+    RecordingCopied,
+    RecordingFetched,
+)
+from bitrix_app.core.jobs import Job
+from bitrix_app.core.portal import Portal
+from bitrix_app.core.ports import Clock, Http
+from unitalk import recordings
+
+MEDIA_TYPE: Final = {"mp3": "audio/mpeg", "wav": "audio/wav"}
+SPOOL_DAYS: Final = 7
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingSource:
+    """Where recordings may be fetched from (unitalk.md §3.6)."""
+
+    hosts: Sequence[str]
+    allow_loopback: bool
+
+
+class Filing:
+    """See the module. `spool` holds fetched recordings until they are in Bitrix24."""
+
+    def __init__(
+        self,
+        http: Http,
+        client: BitrixClient,
+        drive: Drive,
+        clock: Clock,
+        spool: Path,
+        source: RecordingSource,
+    ) -> None:
+        self._http = http
+        self._client = client
+        self._drive = drive
+        self._clock = clock
+        self._spool = spool
+        self._source = source
+        self._steps = {
+            "fetch_recording": self._fetch,
+            "attach_recording": self._attach,
+            "drive_copy": self._copy,
+            "drive_document": self._document,
+        }
+
+    def takes(self, kind: str) -> bool:
+        return kind in self._steps
+
+    async def deliver(self, portal: Portal, job: Job, call: Call) -> CallEvent:
+        """Do one step. Raises a `Trouble` branch."""
+        return await self._steps[job.kind](portal, call, Priority(job.priority))
+
+    def sweep(self, now: float) -> int:
+        """Remove files that nobody came back for, and halves of a broken download."""
+        removed = 0
+        if not self._spool.is_dir():
+            return removed
+        for file in self._spool.iterdir():
+            if now - file.stat().st_mtime > SPOOL_DAYS * 86_400:
+                file.unlink(missing_ok=True)
+                removed += 1
+        return removed
+
+    async def _fetch(self, portal: Portal, call: Call, _priority: Priority) -> CallEvent:
+        if not call.link:
+            raise Refused("The PBX gave no recording link.", code="NO_RECORDING")
+        self._spool.mkdir(parents=True, exist_ok=True)
+        target = self._spool / f"{call.id}.audio"
+        fetched = await recordings.fetch(
+            self._http,
+            self._clock,
+            call.link,
+            target,
+            hosts=self._source.hosts,
+            key=portal.unitalk_key,
+            allow_loopback=self._source.allow_loopback,
+        )
+        return RecordingFetched(target.name, fetched.size, fetched.media)
+
+    async def _spooled(self, portal: Portal, call: Call, priority: Priority) -> tuple[Path, str]:
+        """The fetched file; fetched again when the spool lost it (another machine, a swept disk)."""
+        if call.recording_file and (path := self._spool / call.recording_file).is_file():
+            return path, call.recording_media or "mp3"
+        fetched = await self._fetch(portal, call, priority)
+        assert isinstance(fetched, RecordingFetched)  # noqa: S101 - narrows the union for the checker
+        return self._spool / fetched.file, fetched.media
+
+    async def _attach(self, portal: Portal, call: Call, priority: Priority) -> CallEvent:
+        path, media = await self._spooled(portal, call, priority)
+        name = f"{base_name(call, portal.settings.pbx_timezone)}.{media}"
+        request = telephony.attach(call.bitrix_call_id or "", name)
+        try:
+            answer = await self._client.call(portal, request, priority)
+        except Refused as refused:
+            if telephony.is_not_found(refused):
+                # finish was acknowledged, so the statistics row is on its way (bitrix24.md §6.4)
+                raise Unavailable(refused.message, code=refused.code) from refused
+            raise
+        slot = telephony.read_upload(answer.result)
+        uploaded = await self._client.upload(
+            portal, slot.url, slot.field, path, name, MEDIA_TYPE[media], priority
+        )
+        return RecordingAttached(telephony.read_file_id(uploaded))
+
+    async def _copy(self, portal: Portal, call: Call, priority: Priority) -> CallEvent:
+        media = call.recording_media or "mp3"
+        name = f"{base_name(call, portal.settings.pbx_timezone)}.{media}"
+        folder = await self._drive.folder(portal, month_folder(call, portal.settings.pbx_timezone))
+        try:
+            copied = await self._drive.copy_recording(
+                portal, call.recording_file_id or 0, folder, name, call.recording_size
+            )
+        except Refused:
+            # the token's user may not be allowed to read recordings: our own copy is as good (§8)
+            path, media = await self._spooled(portal, call, priority)
+            copied = await self._drive.upload_file(portal, folder, path, name, MEDIA_TYPE[media])
+        if call.recording_file:
+            (self._spool / call.recording_file).unlink(missing_ok=True)
+        return RecordingCopied(copied.id, copied.name)
+
+    async def _document(self, portal: Portal, call: Call, _priority: Priority) -> CallEvent:
+        zone = portal.settings.pbx_timezone
+        folder = await self._drive.folder(portal, month_folder(call, zone))
+        content = json.dumps(document(call, portal, zone), ensure_ascii=False, indent=2).encode()
+        filed = await self._drive.put_document(
+            portal, folder, f"{base_name(call, zone)}.json", content, known_id=call.document_id
+        )
+        return DocumentFiled(filed.id, filed.name, folder)

@@ -1,0 +1,246 @@
+"""Receipt → meaning → commit: the one door through which events reach a call.
+
+Everything that an event causes is one transaction: the raw receipt, the call, the jobs that are now
+owed. The caller answers the sender only after it is durable.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from loguru import logger
+
+from bitrix_app.bitrix.events import BitrixEvent, read_call_init, read_clean
+from bitrix_app.core.advance import Owed, advance
+from bitrix_app.core.call import Call
+from bitrix_app.core.commands import EnsureBindings, Priority, RefreshDirectory
+from bitrix_app.core.correlate import match
+from bitrix_app.core.events import Due, Facts, Heard, PbxReport
+from bitrix_app.core.lifecycle import IllegalMove
+from bitrix_app.core.portal import Portal, PortalState
+from bitrix_app.core.ports import Clock
+from bitrix_app.core.store import DueWake, Receipt, ReceiptState, Store, StoreUnavailable, Unit
+from unitalk.events import Ignorable, Readable, UnreadableEvent, read_event
+
+INIT_WINDOW = 2 * 3600.0
+"""How far back (seconds) a call may have begun for the portal's CALLINIT to be about it."""
+
+BINDINGS_LANE = "portal:bindings"
+DIRECTORY_LANE = "portal:directory"
+TOKENS_LANE = "portal:tokens"
+
+
+def new_call_id(now: float) -> str:
+    """Ours for life and EXTERNAL_CALL_ID in Bitrix24: time first, so that rows stay in order."""
+    return f"{int(now * 1000):011x}{secrets.token_hex(8)}"
+
+
+def portal_work() -> tuple[tuple[str, Owed], ...]:
+    """What every installation, update and reinstallation owes the portal."""
+    return (
+        (BINDINGS_LANE, Owed("bindings", EnsureBindings(), Priority.FINISH)),
+        (DIRECTORY_LANE, Owed("directory", RefreshDirectory(), Priority.FINISH)),
+    )
+
+
+class Intake:
+    """See the module. `nudge` tells the worker that a portal has something to do, `forget` tells
+    whoever keeps a portal's tokens or people in memory that they no longer count.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        nudge: Callable[[str], None],
+        forget: Callable[[str], None],
+        make_id: Callable[[float], str] = new_call_id,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._nudge = nudge
+        self._forget = forget
+        self._make_id = make_id
+
+    async def pbx(
+        self,
+        portal: Portal,
+        *,
+        body: bytes,
+        content_type: str,
+        query: Mapping[str, str],
+        method: str,
+        correlation_id: str,
+    ) -> None:
+        """Take in a webhook of the PBX; returns when it is durable.
+
+        Raises `StoreUnavailable` when it could not be stored: then the sender must hear so.
+        """
+        now = self._clock.now()
+        receipt = Receipt(
+            portal=portal.member_id,
+            source="unitalk",
+            digest="",
+            body=body if body or method != "GET" else str(dict(query)).encode(),
+            received_at=now,
+            content_type=content_type[:200],
+            ev=str(query.get("ev", ""))[:100],
+            correlation_id=correlation_id,
+        )
+        zone = portal.settings.pbx_timezone
+        try:
+            event = read_event(body, content_type, query, method, now, zone)
+        except UnreadableEvent as reason:
+            await self._keep(replace(receipt, digest=reason.digest), ReceiptState.UNREADABLE, str(reason))
+            logger.warning("webhook kept unread: {}", reason)
+            return
+        receipt = replace(receipt, digest=event.digest)
+        if isinstance(event, Ignorable):
+            await self._keep(receipt, ReceiptState.IGNORED, event.reason)
+            return
+        await self._apply(portal, receipt, event, now)
+
+    async def _apply(self, portal: Portal, receipt: Receipt, event: Readable, now: float) -> None:
+        async def work(unit: Unit) -> int:
+            receipt_id = await unit.receive(receipt)
+            if receipt_id is None:
+                return 0
+            return await self._report(unit, portal, event.report, now, receipt, receipt_id)
+
+        try:
+            added = await self._store.transact(work)
+        except StoreUnavailable:
+            raise
+        except Exception as bug:  # noqa: BLE001 - our own fault must not cost the sender's event
+            logger.opt(exception=True).error("webhook kept unapplied")
+            await self._keep(receipt, ReceiptState.FAILED, f"{type(bug).__name__}: {bug}")
+            return
+        if added:
+            self._nudge(portal.member_id)
+
+    async def _report(
+        self, unit: Unit, portal: Portal, report: PbxReport, now: float, receipt: Receipt, receipt_id: int
+    ) -> int:
+        call = await self._call_for(unit, portal, report.facts, now)
+        try:
+            transition = advance(call, report, now, portal.settings.rules)
+        except IllegalMove as illegal:
+            await unit.mark_receipt(receipt_id, ReceiptState.IGNORED, call_id=call.id, error=str(illegal))
+            return 0
+        added = await unit.apply(transition, now, receipt.correlation_id)
+        await unit.mark_receipt(receipt_id, ReceiptState.APPLIED, call_id=call.id)
+        return added
+
+    async def _call_for(self, unit: Unit, portal: Portal, facts: Facts, now: float) -> Call:
+        candidates = await unit.calls_by_pbx(portal.member_id, facts.pbx_id, facts.pbx_dbid)
+        known = match(facts, candidates, now)
+        return known or Call(id=self._make_id(now), portal=portal.member_id, first_seen_at=now)
+
+    async def _keep(self, receipt: Receipt, state: ReceiptState, error: str) -> None:
+        async def work(unit: Unit) -> None:
+            receipt_id = await unit.receive(replace(receipt, state=state, error=error))
+            if receipt_id is not None:
+                await unit.mark_receipt(receipt_id, state, error=error)
+
+        await self._store.transact(work)
+
+    async def due(self, wake: DueWake) -> None:
+        """A call's timer came: let the call say what follows."""
+        now = self._clock.now()
+
+        async def work(unit: Unit) -> int:
+            if not await unit.take_wake(wake):
+                return 0
+            call = await unit.call(wake.portal, wake.lane)
+            portal = await unit.portal(wake.portal)
+            if call is None or portal is None or portal.state is PortalState.UNINSTALLED:
+                return 0
+            return await unit.apply(advance(call, Due(wake.reason), now, portal.settings.rules), now)
+
+        if await self._store.transact(work):
+            self._nudge(wake.portal)
+
+    async def bitrix(self, portal: Portal, event: BitrixEvent, body: bytes, correlation_id: str) -> None:
+        """Take in an event of the portal whose application_token was right; durable on return."""
+        now = self._clock.now()
+        receipt = Receipt(
+            portal=portal.member_id,
+            source="bitrix24",
+            digest=event.digest,
+            body=event.without_secrets(body),
+            received_at=now,
+            content_type="application/x-www-form-urlencoded",
+            ev=event.name,
+            correlation_id=correlation_id,
+        )
+
+        async def work(unit: Unit) -> None:
+            receipt_id = await unit.receive(receipt)
+            if receipt_id is None:
+                return
+            state, call_id = await self._portal_event(unit, portal.member_id, event, now)
+            await unit.mark_receipt(receipt_id, state, call_id=call_id)
+
+        await self._store.transact(work)
+        if event.name == "ONAPPUNINSTALL":
+            self._forget(portal.member_id)
+        self._nudge(portal.member_id)
+
+    async def _portal_event(
+        self, unit: Unit, member_id: str, event: BitrixEvent, now: float
+    ) -> tuple[ReceiptState, str | None]:
+        portal = await unit.portal(member_id)
+        if portal is None:
+            return ReceiptState.IGNORED, None
+        match event.name:
+            case "ONVOXIMPLANTCALLINIT":
+                call_id = await self._heard(unit, portal, event, now)
+                return (ReceiptState.APPLIED if call_id else ReceiptState.IGNORED), call_id
+            case "ONAPPUNINSTALL":
+                await uninstall(unit, portal, now, clean=read_clean(event))
+                return ReceiptState.APPLIED, None
+            case "ONAPPINSTALL":
+                await unit.save_portal(replace(portal, state=PortalState.ACTIVE, updated_at=now))
+            case "ONAPPUPDATE" | "ONAPPPAYMENT":
+                pass
+            case _:
+                return ReceiptState.IGNORED, None
+        for lane, owed in portal_work():
+            await unit.owe(member_id, lane, (owed,), now)
+        return ReceiptState.APPLIED, None
+
+    async def _heard(self, unit: Unit, portal: Portal, event: BitrixEvent, now: float) -> str | None:
+        """Remember the CALL_ID when it can only be that of one call of ours."""
+        init = read_call_init(event)
+        if init is None or (portal.rest_app_id and init.rest_app_id != portal.rest_app_id):
+            return None
+        if await unit.call_by_bitrix_id(portal.member_id, init.call_id):
+            return None
+        number = "".join(c for c in init.number if c.isdigit())
+        calls = await unit.calls_without_bitrix_id(portal.member_id, number, now - INIT_WINDOW)
+        waiting = [c for c in calls if c.register_owed]
+        if len(waiting) != 1:
+            return None
+        transition = advance(waiting[0], Heard(init.call_id), now, portal.settings.rules)
+        await unit.apply(transition, now)
+        return waiting[0].id
+
+
+async def uninstall(unit: Unit, portal: Portal, now: float, *, clean: bool) -> None:
+    """Tokens go at once, jobs stop; with `clean` everything goes (bitrix24.md §1.3)."""
+    await unit.delete_pairs(portal.member_id)
+    await unit.stop_jobs(portal.member_id, "the application was uninstalled")
+    if clean:
+        await unit.erase_portal(portal.member_id)
+        return
+    gone = replace(
+        portal,
+        state=PortalState.UNINSTALLED,
+        state_reason="uninstalled",
+        state_since=now,
+        application_token="",
+        updated_at=now,
+    )
+    await unit.save_portal(gone)

@@ -1,0 +1,291 @@
+"""One portal's jobs: claim → deliver → settle, live work first, backlogs in batches.
+
+Settling is an event like any other: the vendor's answer goes through `core.advance` in the same
+transaction that closes the job, so that what follows from it is owed at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from loguru import logger
+
+from bitrix_app.core.advance import advance
+from bitrix_app.core.call import Call
+from bitrix_app.core.commands import Priority
+from bitrix_app.core.errors import NeedsReauth, PortalPaused, Trouble
+from bitrix_app.core.events import CallEvent, GivenUp
+from bitrix_app.core.jobs import Attempt, Job, JobError, JobState
+from bitrix_app.core.lifecycle import IllegalMove
+from bitrix_app.core.portal import Portal, PortalState
+from bitrix_app.core.ports import Clock
+from bitrix_app.core.retry import GiveUp, decide
+from bitrix_app.core.store import Store, StoreUnavailable, Unit
+from bitrix_app.logs import correlated
+from bitrix_app.outbox import EXPECTED_SECONDS, Moot, Outbox
+
+LEASE: Final = 900.0
+"""Seconds; longer than the longest command (a recording of ten minutes)."""
+BATCH_FROM: Final = 4
+"""Waiting jobs from which a batch is worth more than single requests."""
+BATCH_MOST: Final = 50
+BATCH_SECONDS: Final = 40.0
+"""Seconds of server time per batch; the vendor cuts a request at 60 (bitrix24.md §5)."""
+IDLE: Final = 30.0
+
+Result = CallEvent | Trouble | Moot | None
+
+
+class PortalLanes:
+    """See the module."""
+
+    def __init__(
+        self,
+        member_id: str,
+        store: Store,
+        outbox: Outbox,
+        clock: Clock,
+        chance: random.Random,
+    ) -> None:
+        self._member_id = member_id
+        self._store = store
+        self._outbox = outbox
+        self._clock = clock
+        self._chance = chance
+        self._nudged = asyncio.Event()
+        self._stopping = False
+        self._in_flight: dict[asyncio.Task[None], bool] = {}
+        """Running deliveries; true for live ones."""
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name=f"lanes:{self._member_id[:8]}")
+
+    def nudge(self) -> None:
+        self._nudged.set()
+
+    async def stop(self, within: float) -> None:
+        """Let what is in flight finish for `within` seconds, then cut it off."""
+        self._stopping = True
+        self._nudged.set()
+        if self._in_flight:
+            await asyncio.wait(set(self._in_flight), timeout=within)
+        for task in [*self._in_flight, *([self._task] if self._task else [])]:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            self._nudged.clear()
+            try:
+                started = await self._begin()
+            except StoreUnavailable as away:
+                logger.error("the store is away: {}", away.reason)
+                started = False
+            if not started:
+                await self._wait()
+
+    async def _wait(self) -> None:
+        nap = asyncio.ensure_future(self._clock.sleep(IDLE))
+        nudge = asyncio.ensure_future(self._nudged.wait())
+        await asyncio.wait({nap, nudge}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (nap, nudge):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _begin(self) -> bool:
+        """Start what there is room for; whether anything was started."""
+        portal = await self._store.portal(self._member_id)
+        if portal is None or not portal.works:
+            return False
+        now = self._clock.now()
+        room = portal.settings.concurrency - sum(1 for live in self._in_flight.values() if not live)
+        live_room = portal.settings.concurrency + 1 - len(self._in_flight)
+        started = False
+        if live_room > 0:
+            for job in await self._store.claim(
+                self._member_id, now, live_room, now + LEASE, max_priority=Priority.LIVE
+            ):
+                self._spawn(self._deliver(portal, job), live=True)
+                started = True
+                room -= 1  # the reserved slot is for live work only; more of it takes the others' room
+        room = min(room, portal.settings.concurrency + 1 - len(self._in_flight))
+        if room <= 0:
+            return started
+        waiting = list(await self._store.claim(self._member_id, now, room + BATCH_FROM, now + LEASE))
+        if sum(map(self._outbox.batchable, waiting)) >= BATCH_FROM:
+            more = BATCH_MOST - len(waiting)
+            waiting += await self._store.claim(self._member_id, now, more, now + LEASE)
+        return await self._begin_waiting(portal, waiting, room) or started
+
+    async def _begin_waiting(self, portal: Portal, jobs: Sequence[Job], room: int) -> bool:
+        """A few jobs go singly; a backlog goes as batches; what has no room goes back."""
+        singles = list(jobs)
+        if len([j for j in jobs if self._outbox.batchable(j)]) >= BATCH_FROM:
+            singles = [j for j in jobs if not self._outbox.batchable(j)]
+            for batch in _by_seconds([j for j in jobs if self._outbox.batchable(j)]):
+                if room <= 0:
+                    singles += batch
+                    continue
+                self._spawn(self._deliver_batch(portal, batch), live=False)
+                room -= 1
+        for job in singles[: max(0, room)]:
+            self._spawn(self._deliver(portal, job), live=job.priority == Priority.LIVE)
+        left = singles[max(0, room) :]
+        if left:
+            await self._store.release(left)
+        return len(left) < len(jobs)
+
+    def _spawn(self, work: Awaitable[None], *, live: bool) -> None:
+        task = asyncio.ensure_future(work)
+        self._in_flight[task] = live
+
+        def landed(done: asyncio.Task[None]) -> None:
+            self._in_flight.pop(done, None)
+            self._nudged.set()
+            if not done.cancelled() and (fault := done.exception()) is not None:
+                logger.opt(exception=fault).error("a delivery ended badly; its lease will be rescued")
+
+        task.add_done_callback(landed)  # type: ignore[arg-type]
+
+    async def _deliver(self, portal: Portal, job: Job) -> None:
+        with correlated(job.correlation_id):
+            began, clock = self._clock.now(), self._clock.monotonic()
+            call = await self._call(job)
+            result: Result
+            try:
+                result = await self._outbox.deliver(portal, job, call)
+            except (Trouble, Moot) as reason:
+                result = reason
+            except Exception as bug:  # noqa: BLE001 - settled as a job for a person, never lost
+                logger.opt(exception=True).error("{} of {} failed by our own fault", job.kind, job.lane)
+                result = _our_fault(bug)
+            await self._settle(portal, job, result, began, self._clock.monotonic() - clock)
+
+    async def _deliver_batch(self, portal: Portal, jobs: Sequence[Job]) -> None:
+        began, clock = self._clock.now(), self._clock.monotonic()
+        work = [(job, call) for job in jobs if (call := await self._call(job)) is not None]
+        results: dict[int, CallEvent | Trouble | Moot] = {}
+        failed: Trouble | None = None
+        try:
+            results = await self._outbox.deliver_batch(portal, work)
+        except Trouble as trouble:
+            failed = trouble
+        except Exception as bug:  # noqa: BLE001 - settled as a job for a person, never lost
+            logger.opt(exception=True).error("a batch failed by our own fault")
+            failed = _our_fault(bug)
+        seconds = self._clock.monotonic() - clock
+        lost = failed or Moot("the call was erased")
+        settling = (self._settle(portal, job, results.get(job.id, lost), began, seconds) for job in jobs)
+        await asyncio.gather(*settling)
+
+    async def _call(self, job: Job) -> Call | None:
+        return None if job.lane.startswith("portal:") else await self._store.call(job.portal, job.lane)
+
+    async def _settle(self, portal: Portal, job: Job, result: Result, began: float, seconds: float) -> None:
+        """Close the job and let the call hear of it, in one transaction."""
+        now = self._clock.now()
+        jitter = self._chance.uniform(-1, 1)
+
+        async def work(unit: Unit) -> None:
+            current = await unit.job(job.id)
+            if current is None or current.state is not JobState.RUNNING:
+                return  # stopped meanwhile (uninstall): nobody is owed an answer
+            call = await unit.call(job.portal, job.lane)
+            if isinstance(result, Trouble):
+                await self._failed(unit, portal, current, call, result, began, seconds, now, jitter)
+            elif isinstance(result, Moot):
+                attempt = Attempt(began, seconds, "expired", message=str(result))
+                await unit.drop(current, attempt)
+            else:
+                await unit.complete(current, Attempt(began, seconds, "done"))
+                if result is not None and call is not None:
+                    await _tell(unit, portal, call, result, now, job.correlation_id)
+
+        await self._store.transact(work)
+
+    async def _failed(
+        self,
+        unit: Unit,
+        portal: Portal,
+        job: Job,
+        call: Call | None,
+        trouble: Trouble,
+        began: float,
+        seconds: float,
+        now: float,
+        jitter: float,
+    ) -> None:
+        error = JobError(trouble.code, trouble.category, trouble.message, trouble.hint, trouble.who.value)
+        live = call is not None and call.is_live
+        plan = decide(job.kind, trouble, job.attempts + 1, now, jitter, is_live=live)
+        if isinstance(plan, GiveUp):
+            attempt = Attempt(began, seconds, "attention", error.code, error.category, plan.reason)
+            await unit.bury(job, attempt, error)
+            logger.warning("{} needs {}: {} ({})", job.kind, error.who, error.code, error.category)
+            if call is not None:
+                given_up = GivenUp(job.kind, job.key, error.code, trouble.message)
+                await _tell(unit, portal, call, given_up, now, job.correlation_id)
+            return
+        if isinstance(trouble, PortalPaused):
+            # the portal as a whole waits; its jobs are due the moment it works again
+            plan = replace(plan, at=now)
+            await _pause(unit, portal.member_id, trouble, now)
+        kind = "doubt" if plan.doubt else ("retry" if plan.counted else "later")
+        attempt = Attempt(began, seconds, kind, error.code, error.category, trouble.message, plan.at)
+        await unit.reschedule(
+            job, attempt, plan.at, counted=plan.counted, doubt=plan.doubt or job.doubt, error=error
+        )
+
+
+async def _pause(unit: Unit, member_id: str, trouble: PortalPaused, now: float) -> None:
+    """Remember why the portal stands still. Without tokens only an administrator can heal it; a
+    payment or a removed app is looked at again by the worker's rounds.
+    """
+    portal = await unit.portal(member_id)
+    if portal is None or not portal.works:
+        return
+    state = PortalState.NEEDS_REAUTH if isinstance(trouble, NeedsReauth) else PortalState.SUSPENDED
+    logger.error("portal {} is paused: {} ({})", portal.domain, trouble.code, trouble.message)
+    await unit.save_portal(
+        replace(portal, state=state, state_reason=trouble.code, state_since=now, updated_at=now)
+    )
+
+
+async def _tell(
+    unit: Unit, portal: Portal, call: Call, event: CallEvent, now: float, correlation_id: str
+) -> None:
+    """Hand a vendor's answer to the call; an impossible one is logged and changes nothing."""
+    try:
+        await unit.apply(advance(call, event, now, portal.settings.rules), now, correlation_id)
+    except IllegalMove as illegal:
+        logger.error("call {}: {}", call.id, illegal)
+
+
+def _our_fault(bug: Exception) -> Trouble:
+    return Trouble(
+        f"{type(bug).__name__} in our own code",
+        code="INTERNAL",
+        hint="The details are in the application's log under this correlation id.",
+    )
+
+
+def _by_seconds(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Groups that the portal can answer within `BATCH_SECONDS`, in order."""
+    groups: list[list[Job]] = []
+    seconds = 0.0
+    for job in jobs:
+        cost = EXPECTED_SECONDS.get(job.kind, 1.0)
+        if not groups or seconds + cost > BATCH_SECONDS or len(groups[-1]) >= BATCH_MOST:
+            groups.append([])
+            seconds = 0.0
+        groups[-1].append(job)
+        seconds += cost
+    return groups

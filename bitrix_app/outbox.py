@@ -1,0 +1,263 @@
+"""Commands → vendor calls. Says each command, reads the answer, returns what it means as an event.
+
+The outbox never decides what a call means: it resolves names to ids, follows each vendor's «already
+done» answers, and looks before it repeats what may have happened (design.md §5, doubt).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bitrix_app.bitrix import telephony
+from bitrix_app.bitrix.client import BitrixClient
+from bitrix_app.bitrix.documents import layout_blocks
+from bitrix_app.bitrix.wire import RestCall
+from bitrix_app.core.call import Call
+from bitrix_app.core.commands import Finish, Hide, LayoutBlocks, Priority, Register, Show
+from bitrix_app.core.errors import Refused, Trouble
+from bitrix_app.core.events import CallEvent, Done, Registered
+from bitrix_app.core.jobs import Job
+from bitrix_app.core.portal import Portal
+from bitrix_app.core.ports import Clock
+from bitrix_app.directory import Directory
+from bitrix_app.filing import Filing
+from bitrix_app.upkeep import Upkeep
+
+MATCHED_FOR: Final = 29 * 60.0
+"""Seconds after its start for which Bitrix24 matches a repeated register (30 min, bitrix24.md §6.1)."""
+
+EXPECTED_SECONDS: Final = {
+    "register": 1.2,
+    "finish": 2.4,
+    "layout": 0.6,
+    "show": 0.3,
+    "hide": 0.3,
+}
+"""How long the portal works on a command, from the vendor's own samples (reliability.md §2, C3)."""
+
+
+NO_LAYOUT: Final = ("ERROR_METHOD_NOT_FOUND", "UNSUITABLE_ACTIVITY_TYPE_ERROR")
+"""A portal too old for our blocks is no failure of the call."""
+
+
+class Moot(Exception):
+    """The command makes no sense any more; it is dropped quietly, with the reason kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A command that is one request: it may travel in a batch."""
+
+    request: RestCall
+    read: Callable[[Any], CallEvent]
+
+
+class Outbox:
+    """See the module."""
+
+    def __init__(
+        self, client: BitrixClient, directory: Directory, filing: Filing, upkeep: Upkeep, clock: Clock
+    ) -> None:
+        self._client = client
+        self._directory = directory
+        self._filing = filing
+        self._upkeep = upkeep
+        self._clock = clock
+
+    async def deliver(self, portal: Portal, job: Job, call: Call | None) -> CallEvent | None:
+        """Say the job's command. Returns its event; raises a `Trouble` branch or `Moot`."""
+        if call is None:
+            if job.lane.startswith("portal:"):
+                await self._upkeep.deliver(portal, job)
+                return None
+            raise Moot("the call was erased")
+        if self._filing.takes(job.kind):
+            return await self._filing.deliver(portal, job, call)
+        if job.kind == "notify":
+            await self._upkeep.deliver(portal, job)
+            return Done(job.key)
+        prepared = await self.prepare(portal, job, call)
+        if isinstance(prepared, Prepared):
+            try:
+                answer = await self._client.call(portal, prepared.request, Priority(job.priority))
+            except Refused as refused:
+                return await self._after_refusal(portal, job, call, refused)
+            return prepared.read(answer.result)
+        if prepared is not None:
+            return prepared
+        return await self._register_late(portal, job, call)
+
+    async def prepare(self, portal: Portal, job: Job, call: Call) -> Prepared | CallEvent | None:
+        """The job as one request; an event when nothing needs to be said; `None` when it takes more.
+
+        Raises `Moot` and, where a name cannot be resolved, `Refused`.
+        """
+        match job.command:
+            case Register() as command:
+                return await self._register(portal, job, call, command)
+            case Finish() as command:
+                user_id = await self._owner(portal, call, command.extension)
+                request = telephony.finish(
+                    call,
+                    user_id=user_id,
+                    duration=command.duration,
+                    status_code=command.status_code,
+                    failed_reason=command.failed_reason,
+                )
+                return Prepared(request, telephony.read_finished)
+            case Show(extensions=extensions):
+                if not call.is_live:
+                    raise Moot("the call is over")
+                return await self._card(portal, job, call, extensions, telephony.show)
+            case Hide(extensions=extensions):
+                return await self._card(portal, job, call, extensions, telephony.hide)
+            case LayoutBlocks():
+                if not (call.activity_id and call.crm_type and call.crm_id):
+                    raise Moot("the call has no activity on a CRM record")
+                request = layout_blocks(call, portal.settings.pbx_timezone)
+                return Prepared(request, lambda _: Done(job.key))
+        raise Moot(f"nobody delivers {job.kind}")
+
+    async def _card(
+        self,
+        portal: Portal,
+        job: Job,
+        call: Call,
+        extensions: tuple[str, ...],
+        say: Callable[[str, list[int]], RestCall],
+    ) -> Prepared:
+        users = await self._directory.users_of(portal, extensions)
+        if not users:
+            raise Moot("none of the extensions has a user in Bitrix24")
+        return Prepared(say(call.bitrix_call_id or "", users), lambda _: Done(job.key))
+
+    async def _owner(self, portal: Portal, call: Call, extension: str | None) -> int:
+        choice = await self._directory.user_for(portal, extension, call.line)
+        if choice is None:
+            raise Refused(
+                "Nobody can be given this call: no default user is set and no administrator is known.",
+                code="NO_USER",
+                hint="Set a default user in Settings.",
+            )
+        return choice.user_id
+
+    async def _register(
+        self, portal: Portal, job: Job, call: Call, command: Register
+    ) -> Prepared | CallEvent | None:
+        if call.bitrix_call_id:
+            return Done(job.key)
+        if not call.number:
+            raise Refused(
+                f"The PBX gave no client number that can be called ({call.raw_number or 'empty'}).",
+                code="NO_NUMBER",
+                hint="Hidden and inner numbers cannot be registered in Bitrix24.",
+            )
+        choice = await self._directory.user_for(portal, command.extension, call.line)
+        user_id = choice.user_id if choice else await self._owner(portal, call, command.extension)
+        matched = choice.matched if choice else False
+        if job.doubt and call.heard_bitrix_id:
+            return Registered(call.heard_bitrix_id, user_id, command.extension, matched)
+        if self._clock.now() - call.start > MATCHED_FOR:
+            return None
+        request = telephony.register(
+            call,
+            user_id=user_id,
+            show=command.show and call.is_live,
+            crm_create=command.crm_create,
+            crm=None,
+            timezone=portal.settings.pbx_timezone,
+        )
+        return Prepared(
+            request, lambda result: telephony.read_registered(result, user_id, command.extension, matched)
+        )
+
+    async def _register_late(self, portal: Portal, job: Job, call: Call) -> CallEvent:
+        """Older than Bitrix24's matching window: look first, never let it make a second record."""
+        command = job.command
+        if not isinstance(command, Register):
+            raise Moot(f"{job.kind} cannot be said late")
+        priority = Priority(job.priority)
+        if job.doubt:
+            found = await self._client.call(
+                portal, telephony.statistic({"EXTERNAL_CALL_ID": call.id}), priority
+            )
+            row = telephony.read_statistic(found.result)
+            if row is not None:
+                user_id = await self._owner(portal, call, command.extension)
+                return Registered(row.call_id, user_id, command.extension)
+        search = await self._client.call(portal, telephony.search(call.number or ""), priority)
+        crm = telephony.read_search(search.result)
+        choice = await self._directory.user_for(portal, command.extension, call.line)
+        user_id = choice.user_id if choice else await self._owner(portal, call, command.extension)
+        request = telephony.register(
+            call,
+            user_id=user_id,
+            show=False,
+            crm_create=command.crm_create and crm is None,
+            crm=crm,
+            timezone=portal.settings.pbx_timezone,
+        )
+        answer = await self._client.call(portal, request, priority)
+        matched = choice.matched if choice else False
+        return telephony.read_registered(answer.result, user_id, command.extension, matched)
+
+    async def _after_refusal(self, portal: Portal, job: Job, call: Call, refused: Refused) -> CallEvent:
+        """Some refusals say that it was done before (bitrix24.md §6.2, §16.4)."""
+        if job.kind == "finish" and telephony.is_not_found(refused):
+            answer = await self._client.call(
+                portal, telephony.statistic({"CALL_ID": call.bitrix_call_id}), Priority(job.priority)
+            )
+            row = telephony.read_statistic(answer.result)
+            if row is not None:
+                return row.finished
+        if job.kind in ("show", "hide") and telephony.is_not_found(refused):
+            return Done(job.key)
+        if job.kind == "layout" and refused.code in NO_LAYOUT:
+            raise Moot("this portal cannot show our blocks on a call")
+        raise refused
+
+    def batchable(self, job: Job) -> bool:
+        """Whether the job is one request as a rule; doubt is always looked into alone."""
+        return job.kind in EXPECTED_SECONDS and not job.doubt
+
+    async def deliver_batch(
+        self, portal: Portal, work: list[tuple[Job, Call]]
+    ) -> dict[int, CallEvent | Trouble | Moot]:
+        """Say several jobs of different lanes in one request; each is settled alone.
+
+        Raises a `Trouble` when the batch as a whole failed.
+        """
+        settled: dict[int, CallEvent | Trouble | Moot] = {}
+        prepared: dict[str, tuple[Job, Call, Prepared]] = {}
+        for job, call in work:
+            try:
+                ready = await self.prepare(portal, job, call)
+                if ready is None:
+                    ready = await self._register_late(portal, job, call)
+            except (Trouble, Moot) as reason:
+                settled[job.id] = reason
+                continue
+            if isinstance(ready, Prepared):
+                prepared[f"j{job.id}"] = (job, call, ready)
+            else:
+                settled[job.id] = ready
+        if not prepared:
+            return settled
+        priority = Priority(min(job.priority for job, _, _ in prepared.values()))
+        answers = await self._client.batch(
+            portal, {k: p.request for k, (_, _, p) in prepared.items()}, priority
+        )
+        for key, (job, call, ready) in prepared.items():
+            answer = answers[key]
+            try:
+                if isinstance(answer, Refused):
+                    settled[job.id] = await self._after_refusal(portal, job, call, answer)
+                elif isinstance(answer, Trouble):
+                    settled[job.id] = answer
+                else:
+                    settled[job.id] = ready.read(answer.result)
+            except (Trouble, Moot) as reason:
+                settled[job.id] = reason
+        return settled

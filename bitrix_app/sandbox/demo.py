@@ -1,0 +1,174 @@
+"""The demo: a portal, a PBX and the app on this machine, with traffic. No accounts, nothing kept.
+
+Everything is real but the two vendors: the app runs as `serve` runs it, on sockets, with its own
+database in a folder that is removed at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlencode
+
+from rich.console import Console
+
+from bitrix_app import logs
+from bitrix_app.app import House, compose
+from bitrix_app.clock import SystemClock
+from bitrix_app.core.ports import HttpRequest
+from bitrix_app.core.store import StoreUnavailable
+from bitrix_app.gateway import HttpGateway
+from bitrix_app.sandbox.oauth import AppCard
+from bitrix_app.sandbox.portal import SandboxPortal
+from bitrix_app.sandbox.seed import ADMIN, seed_demo
+from bitrix_app.serving import listen, serving
+from bitrix_app.settings import load
+from unitalk.sandbox import SandboxPbx, Traffic
+
+HOST: Final = "127.0.0.1"
+SCOPES: Final = ("telephony", "crm", "placement", "user_basic", "im", "disk", "department", "timeman")
+INSTALL_WITHIN: Final = 20.0
+
+_say = Console(highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Everything that the demo put up."""
+
+    portal: SandboxPortal
+    pbx: SandboxPbx
+    house: House
+    portal_url: str
+    app_url: str
+    webhook_url: str
+
+
+async def run_demo(port: int) -> None:
+    """Put all up, make traffic until Ctrl-C, take all down."""
+    logs.setup("WARNING", "text")
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    with tempfile.TemporaryDirectory(prefix="unitalk-demo-") as folder:
+        async with stage(port, Path(folder)) as up:
+            _say.print()
+            _say.print("  Unitalk for Bitrix24 – demo", style="bold")
+            _say.print(f"  Portal (open this):  [bold]{up.portal_url}[/bold]")
+            _say.print(f"  Application:         {up.app_url}")
+            _say.print("  Calls, cards, recordings and Drive files appear within half a minute.")
+            _say.print("  Ctrl-C stops everything; nothing is kept.")
+            _say.print()
+            traffic = Traffic(up.pbx, clients=_clients(up.portal))
+            calls = asyncio.create_task(traffic.run())
+            try:
+                await stop.wait()
+            finally:
+                calls.cancel()
+                await asyncio.gather(calls, return_exceptions=True)
+                _say.print("Stopping …")
+
+
+def _clients(portal: SandboxPortal) -> list[tuple[str, str]]:
+    """People of the CRM and strangers, so that both known and new clients call."""
+    known = [
+        (phone.lstrip("+"), name)
+        for name, phone in (
+            ("Emma Stone", "+380440000001"),
+            ("Leo Martin", "+380440000002"),
+            ("Nadia Green", "+380440000003"),
+            ("Oskar Blum", "+380440000004"),
+        )
+    ]
+    return known + [(f"3806700000{n:02}", f"Stranger {n}") for n in range(11, 31)]
+
+
+@asynccontextmanager
+async def stage(port: int, folder: Path) -> AsyncIterator[Stage]:
+    """The three servers on four ports from `port`, the app installed and connected."""
+    socks = [listen(HOST, port + n) for n in range(4)]
+    portal_url, auth_url, pbx_url, app_url = (f"http://{HOST}:{s.getsockname()[1]}" for s in socks)
+    clock = SystemClock()
+    http = HttpGateway(allow_loopback=True)
+    card = AppCard(
+        client_id="local.5f0c1e9a7b42d6.10203040",
+        client_secret=secrets.token_urlsafe(32),
+        app_url=f"{app_url}/bitrix/app",
+        install_url=f"{app_url}/bitrix/install",
+        scopes=SCOPES,
+    )
+    portal = SandboxPortal(clock, http, base_url=portal_url, auth_url=auth_url, card=card)
+    seed_demo(portal)
+    pbx = SandboxPbx(clock, http, base_url=pbx_url)
+    token = secrets.token_urlsafe(24)
+    settings = load(
+        env_file=folder / "none.env",
+        allow_loopback=True,
+        app_base_url=app_url,
+        app_secret_keys=secrets.token_urlsafe(48),
+        database_url=f"sqlite:///{folder}/unitalk.db",
+        bitrix_client_id=card.client_id,
+        bitrix_client_secret=card.client_secret,
+        bitrix_auth_servers=auth_url,
+        unitalk_api_url=pbx.api_url,
+        unitalk_portal=portal.world.member_id,
+        unitalk_api_key=pbx.api_key,
+        unitalk_webhook_token=token,
+        unitalk_recording_hosts=HOST,
+        unitalk_timezone="Europe/Kyiv",
+        bx24_js_url=f"{portal_url}/bx24.js",
+    )
+    async with (
+        serving(portal.asgi, socks[0]),
+        serving(portal.auth.asgi, socks[1]),
+        serving(pbx.asgi, socks[2]),
+        portal.running(),
+        pbx.running(),
+        compose(settings, clock) as house,
+        serving(house.asgi, socks[3]),
+    ):
+        try:
+            await install(portal, http, house)
+            webhook_url = f"{app_url}/unitalk/events/{token}"
+            pbx.connect(webhook_url)
+            yield Stage(portal, pbx, house, portal_url, app_url, webhook_url)
+        finally:
+            await http.close()
+
+
+async def install(portal: SandboxPortal, http: HttpGateway, house: House) -> None:
+    """What an administrator's browser does: open the installer, wait for it, finish.
+
+    Raises `StoreUnavailable` with the reason when the installer does not get through.
+    """
+    frame = portal.open_frame(ADMIN)
+    if frame is None:
+        raise StoreUnavailable("The sandbox portal shows no installer.")
+    answer = await http.send(
+        HttpRequest(
+            "POST",
+            frame.address,
+            {"Content-Type": "application/x-www-form-urlencoded", "Accept": "text/html"},
+            urlencode(frame.form).encode(),
+            timeout=15.0,
+        )
+    )
+    if answer.status != 200:
+        raise StoreUnavailable(f"The installer answered {answer.status}: {answer.body[:300]!r}")
+    deadline = house.clock.monotonic() + INSTALL_WITHIN
+    while house.clock.monotonic() < deadline:
+        jobs = await house.store.lane(portal.world.member_id, "portal:bindings")
+        if jobs and all(job.state == "done" for job in jobs):
+            portal.finish_install(ADMIN)
+            return
+        await house.clock.sleep(0.1)
+    reasons = [f"{job.kind}: {job.state} {job.error.message if job.error else ''}" for job in jobs]
+    raise StoreUnavailable(f"The installer did not get through: {'; '.join(reasons)}")

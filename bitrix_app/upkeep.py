@@ -1,0 +1,140 @@
+"""The portal's own work: bindings, snapshots, tokens before they age out, notices to people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from loguru import logger
+from unitalk.client import UnitalkClient
+
+from bitrix_app.bitrix import bindings
+from bitrix_app.bitrix.auth import TokenRefresher
+from bitrix_app.bitrix.client import BitrixClient
+from bitrix_app.bitrix.users import app_info, notify
+from bitrix_app.core.commands import EnsureBindings, Notify, Priority, RefreshDirectory, RefreshTokens
+from bitrix_app.core.errors import Trouble, Unreadable
+from bitrix_app.core.jobs import Job
+from bitrix_app.core.portal import Portal, Snapshot
+from bitrix_app.core.ports import Clock
+from bitrix_app.core.store import Store, Unit
+from bitrix_app.directory import Directory
+
+IDLE_PAIR: Final = 150 * 86_400.0
+"""Seconds after which an unused pair is refreshed once; a refresh token lives 180 days."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where Bitrix24 reaches us."""
+
+    events: str
+    app: str
+
+
+class Upkeep:
+    """See the module."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        client: BitrixClient,
+        refresher: TokenRefresher,
+        directory: Directory,
+        pbx: UnitalkClient,
+        addresses: Addresses,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._client = client
+        self._refresher = refresher
+        self._directory = directory
+        self._pbx = pbx
+        self._addresses = addresses
+
+    async def deliver(self, portal: Portal, job: Job) -> None:
+        """Do one piece of the portal's own work. Raises a `Trouble` branch."""
+        match job.command:
+            case EnsureBindings():
+                await self._bind(portal)
+            case RefreshDirectory():
+                await self._refresh(portal)
+            case RefreshTokens():
+                await self._keep_alive(portal)
+            case Notify() as command:
+                await self._notify(portal, command)
+            case other:
+                raise Unreadable(f"nobody delivers {other.kind}", code="NO_DELIVERY")
+
+    async def _bind(self, portal: Portal) -> None:
+        wanted = bindings.wanted(
+            events_url=self._addresses.events,
+            app_url=self._addresses.app,
+            lines=dict(portal.settings.line_names),
+        )
+        done = await bindings.ensure(self._client, portal, wanted)
+        logger.info("bindings of {}: {} changed", portal.domain, done)
+        await self._stamp(portal, "bindings")
+
+    async def _stamp(self, portal: Portal, kind: str) -> None:
+        await self._store.save_snapshot(portal.member_id, Snapshot(kind, self._clock.now(), ()))
+
+    async def _refresh(self, portal: Portal) -> None:
+        info = await self._client.call(portal, app_info(), Priority.BACKFILL)
+        await self._remember_app(portal, info.result)
+        count = await self._directory.refresh(portal)
+        logger.info("directory of {}: {} users", portal.domain, count)
+        if portal.unitalk_key:
+            await self._pbx_lines(portal)
+
+    async def _remember_app(self, portal: Portal, info: object) -> None:
+        if not isinstance(info, dict):
+            return
+        family = str(info.get("LICENSE_FAMILY") or "")
+        app_id, code = str(info.get("ID") or ""), str(info.get("CODE") or "")
+
+        async def work(unit: Unit) -> Portal | None:
+            known = await unit.portal(portal.member_id)
+            if known is None:
+                return None
+            fresh = replace(known, license_family=family, rest_app_id=app_id, app_code=code)
+            if fresh != known:
+                await unit.save_portal(fresh)
+            return fresh
+
+        fresh = await self._store.transact(work)
+        if fresh is not None:
+            self._client.tariff(fresh)
+
+    async def _pbx_lines(self, portal: Portal) -> None:
+        """The PBX's operators, for matching and to prove that the key works. A failing PBX must not
+        cost the portal its own directory, so its trouble is kept beside the last good snapshot.
+        """
+        try:
+            users = await self._pbx.users(portal.unitalk_key)
+        except Trouble as trouble:
+            logger.warning("the PBX did not name its operators: {}", trouble.code)
+            state = {"ok": False, "code": trouble.code, "message": trouble.message, "hint": trouble.hint}
+        else:
+            state = {"ok": True, "operators": len(users)}
+            if users:
+                snapshot = Snapshot("pbx_users", self._clock.now(), tuple(dict(u) for u in users))
+                await self._store.save_snapshot(portal.member_id, snapshot)
+        await self._store.save_snapshot(portal.member_id, Snapshot("pbx_state", self._clock.now(), (state,)))
+
+    async def _keep_alive(self, portal: Portal) -> None:
+        now = self._clock.now()
+        for pair in await self._refresher.pairs(portal):
+            if now - pair.refreshed_at >= IDLE_PAIR:
+                await self._refresher.refresh(portal, pair)
+        await self._stamp(portal, "tokens")
+
+    async def _notify(self, portal: Portal, command: Notify) -> None:
+        if command.user_id is not None:
+            people = [command.user_id]
+        else:
+            people = [p.user_id for p in await self._refresher.pairs(portal) if p.is_admin]
+        for user_id in people:
+            request = notify(user_id, command.message, command.tag)
+            await self._client.call(portal, request, Priority.CRM)

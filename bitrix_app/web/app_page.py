@@ -1,0 +1,121 @@
+"""The app's page and every placement; the overview (interface.md: `POST /bitrix/app`)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from bitrix_app.core.portal import Portal, PortalState
+from bitrix_app.web.calls import Calls, words
+from bitrix_app.web.deps import WebDeps
+from bitrix_app.web.frames import Opened, open_frame
+from bitrix_app.web.install import install, not_admin
+from bitrix_app.web.languages import language_of
+from bitrix_app.web.pages import render
+from bitrix_app.web.problems import Problem
+from bitrix_app.web.session import Role, Session, Visit, bearer, visit
+from bitrix_app.web.settings_page import webhook_addresses
+from bitrix_app.web.shell import shell
+
+RECENT: Final = 10
+STATE_WORDS: Final = {
+    PortalState.ACTIVE: ("done", "Connected"),
+    PortalState.INSTALLING: ("waiting", "The installation is not finished yet"),
+    PortalState.NEEDS_REAUTH: ("attention", "An administrator has to open this application once"),
+    PortalState.SUSPENDED: ("attention", "Paused: the Bitrix24 plan or the trial is over"),
+    PortalState.UNINSTALLED: ("attention", "Not installed"),
+}
+
+
+class AppPage:
+    """See the module."""
+
+    def __init__(self, deps: WebDeps, calls: Calls) -> None:
+        self._deps = deps
+        self._calls = calls
+
+    async def open(self, request: Request) -> Response:
+        """A frame: believe it, heal what an administrator can heal, show what was asked for."""
+        opened = await open_frame(request, self._deps)
+        known = await self._deps.store.portal(opened.verified.member_id)
+        here = known is not None and known.state is not PortalState.UNINSTALLED
+        if not here and not opened.profile.is_admin:
+            return not_admin(opened)
+        if known is None or not here:
+            portal = await install(self._deps, opened)
+        elif opened.profile.is_admin:
+            portal = await self._heal(opened)
+        else:
+            portal = known
+        seen = self._visit(opened, portal)
+        call_id = opened.frame.options.get("call")
+        if isinstance(call_id, str) and call_id:
+            try:
+                return self._calls.page_of(seen, await self._calls.story(seen, call_id))
+            except Problem as problem:
+                if problem.status != 404:
+                    raise
+                return await self._home(seen, missing=True)
+        return await self._home(seen)
+
+    async def look(self, request: Request) -> Response:
+        """`GET`: the overview for a page that holds a session, else the hint (bitrix24.md §2.2)."""
+        if request.method == "GET" and bearer(request):
+            return await self._home(await visit(request, self._deps))
+        return await self.hint(request)
+
+    async def hint(self, request: Request) -> Response:
+        """Opened outside Bitrix24: say so, with 200 (the Market checks it by HEAD)."""
+        return render("hint.html", {"language": "en"})
+
+    async def _heal(self, opened: Opened) -> Portal:
+        return await self._deps.portals.heal(
+            opened.verified,
+            opened.profile,
+            opened.tokens,
+            application_token=opened.frame.application_token,
+            language=language_of(opened.frame.lang),
+        )
+
+    def _visit(self, opened: Opened, portal: Portal) -> Visit:
+        role = Role.ADMIN if opened.profile.is_admin else Role.AGENT
+        language, zone = language_of(opened.frame.lang), opened.profile.timezone
+        token = self._deps.signer.issue(portal, opened.verified.user_id, role, language, zone)
+        session = self._deps.signer.read(token)
+        if not isinstance(session, Session):
+            raise TypeError("a session that was just issued cannot be read")
+        return Visit(session, portal, token)
+
+    async def _home(self, seen: Visit, *, missing: bool = False) -> Response:
+        page = await self._calls.page(seen, RECENT)
+        values = shell(self._deps, seen, "home") | page | words() | {"missing": missing}
+        values |= await self._connections(seen) if seen.session.is_admin else {"connections": []}
+        return render("home.html", values)
+
+    async def _connections(self, seen: Visit) -> dict[str, Any]:
+        """Is everything joined up? Three rows with a sign, words and what to do."""
+        portal = seen.portal
+        state, said = STATE_WORDS[portal.state]
+        tokens = await self._deps.store.webhook_tokens(portal.member_id)
+        heard = max((t.last_used_at for t in tokens if t.last_used_at is not None), default=None)
+        return {
+            "connections": [
+                {"name": "Bitrix24", "state": state, "words": portal.state_reason or said, "at": None},
+                {
+                    "name": "Unitalk API key",
+                    "state": "done" if portal.unitalk_key else "waiting",
+                    "words": "Stored" if portal.unitalk_key else "Not entered yet: see Settings",
+                    "at": None,
+                },
+                {
+                    "name": "Unitalk events",
+                    "state": "done" if heard else "waiting",
+                    "words": "Last received" if heard else "None received yet: copy the addresses below",
+                    "at": heard,
+                },
+            ],
+            "webhooks": await webhook_addresses(self._deps, portal),
+        }
+

@@ -1,0 +1,138 @@
+"""A call as programs and people see it (interface.md «A call»). Never the recording's link."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bitrix_app.core.call import Call
+from bitrix_app.core.jobs import Attempt, Job, JobError
+from bitrix_app.core.portal import Snapshot
+from bitrix_app.logs import redact_secrets
+from bitrix_app.web.pages import iso
+
+STEP_WORDS: Final[Mapping[str, str]] = {
+    "register": "Call opened in Bitrix24",
+    "show": "Card shown",
+    "hide": "Card closed",
+    "finish": "Call written to the CRM",
+    "fetch_recording": "Recording fetched",
+    "attach_recording": "Recording attached",
+    "layout": "Summary put on the record",
+    "drive_copy": "Recording copied to Drive",
+    "drive_document": "Document filed on Drive",
+    "notify": "Notice sent",
+}
+STATE_WORDS: Final[Mapping[str, str]] = {
+    "blocked": "waits for an earlier step",
+    "waiting": "waiting",
+    "running": "running",
+    "retrying": "will be tried again",
+    "attention": "needs a person",
+    "done": "done",
+    "cancelled": "cancelled",
+}
+STATE_SIGNS: Final[Mapping[str, str]] = {
+    "blocked": "⏸", "waiting": "…", "running": "▶", "retrying": "↻",
+    "attention": "!", "done": "✓", "cancelled": "×",
+}  # fmt: skip
+DIRECTION_SIGNS: Final[Mapping[str, str]] = {"in": "↙", "out": "↗", "inner": "↔"}
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Names and extensions of the portal's users, by the last good directory snapshot."""
+
+    names: Mapping[int, str]
+    extensions: Mapping[int, str]
+
+    def name(self, user_id: int | None) -> str:
+        if user_id is None:
+            return "–"
+        return self.names.get(user_id) or f"User {user_id}"
+
+
+def people_of(snapshot: Snapshot | None) -> People:
+    """Reads the snapshot `agents`; without one every user is a number."""
+    items = [item for item in (snapshot.items if snapshot else ()) if isinstance(item.get("user_id"), int)]
+    return People(
+        {item["user_id"]: str(item.get("name") or "") for item in items},
+        {item["user_id"]: str(item["extension"]) for item in items if item.get("extension")},
+    )
+
+
+def belongs_to(call: Call, user_id: int, people: People) -> bool:
+    """Whether an agent may see it: theirs in the CRM, or on their extension before it is there."""
+    if call.user_id is not None:
+        return call.user_id == user_id
+    mine = people.extensions.get(user_id)
+    return mine is not None and (mine == call.owner or (call.is_live and mine in call.ringing))
+
+
+def call_json(call: Call, jobs: Sequence[Job]) -> dict[str, Any]:
+    """The public shape of a call."""
+    document = next((job for job in jobs if job.kind == "drive_document"), None)
+    return {
+        "id": call.id,
+        "pbx_id": call.pbx_id,
+        "pbx_dbid": call.pbx_dbid,
+        "bitrix_call_id": call.bitrix_call_id,
+        "direction": call.direction.value if call.direction else None,
+        "number": call.number or call.raw_number,
+        "line": call.line,
+        "agent_user_id": call.user_id,
+        "state": call.phase.value,
+        "outcome": call.outcome.value if call.outcome else None,
+        "started_at": iso(call.start),
+        "talk_seconds": call.talk_seconds,
+        "full_seconds": call.full_seconds,
+        "crm": {"type": call.crm_type, "id": call.crm_id} if call.crm_id is not None else None,
+        "recording": {
+            "state": call.recording.value,
+            "size": call.recording_size,
+            "media": call.recording_media,
+        },
+        "drive": {
+            "state": "done" if call.document_id else (document.state.value if document else "none"),
+            "document": call.document_name,
+            "recording": call.drive_copy_name,
+        },
+        "steps": [step_json(job) for job in jobs],
+    }
+
+
+def step_json(job: Job) -> dict[str, Any]:
+    """One job as a step of the story; `at` is when it is due while it waits."""
+    return {
+        "name": job.kind,
+        "key": job.key,
+        "state": job.state.value,
+        "at": iso(job.due_at),
+        "attempts": job.attempts,
+        "error": error_json(job.error),
+    }
+
+
+def error_json(error: JobError | None) -> dict[str, str] | None:
+    if error is None:
+        return None
+    return {
+        "code": error.code,
+        "category": error.category,
+        "message": redact_secrets(error.message),
+        "hint": error.hint,
+        "who": error.who,
+    }
+
+
+def attempt_json(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "started_at": iso(attempt.started_at),
+        "seconds": round(attempt.seconds, 3),
+        "result": attempt.result,
+        "code": attempt.code,
+        "category": attempt.category,
+        "message": redact_secrets(attempt.message),
+        "next_at": iso(attempt.next_at),
+    }

@@ -1,0 +1,140 @@
+"""The call log and one call's story (interface.md «Addresses»). Agents see their own calls only."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from bitrix_app.core.call import Call
+from bitrix_app.web import call_view
+from bitrix_app.web.call_view import People, belongs_to, call_json, people_of
+from bitrix_app.web.deps import WebDeps
+from bitrix_app.web.pages import render, wants_html
+from bitrix_app.web.problems import Problem
+from bitrix_app.web.session import Visit, visit
+from bitrix_app.web.shell import shell
+
+PAGE: Final = 50
+MOST: Final = 100
+SCANNED: Final = 500
+"""Calls looked at for one page of an agent; the cursor goes on from there."""
+
+
+class Calls:
+    """See the module."""
+
+    def __init__(self, deps: WebDeps) -> None:
+        self._deps = deps
+
+    async def list(self, request: Request) -> Response:
+        """`GET /calls?cursor=&limit=`."""
+        seen = await visit(request, self._deps)
+        limit = _limit(request.query_params.get("limit"))
+        page = await self.page(seen, limit, read_cursor(request.query_params.get("cursor")))
+        if wants_html(request):
+            return render("calls.html", shell(self._deps, seen, "calls") | page | words())
+        return JSONResponse({"items": page["items"], "next": page["next"], "counts": {}})
+
+    async def page(
+        self, seen: Visit, limit: int, before: tuple[float, str] | None = None
+    ) -> dict[str, Any]:
+        """`items`, `next` and `people` for one page of what this visitor may see."""
+        store, member = self._deps.store, seen.portal.member_id
+        people = people_of(await store.snapshot(member, "agents"))
+        found: list[Call] = []
+        scanned, more = 0, True
+        while more and len(found) < limit and scanned < SCANNED:
+            batch = await store.calls(member, limit=limit, before=before)
+            more = len(batch) == limit
+            for call in batch:
+                scanned += 1
+                before = (call.first_seen_at, call.id)
+                if may_see(call, seen, people):
+                    found.append(call)
+                    if len(found) == limit:
+                        more = more or call is not batch[-1]
+                        break
+        items = [call_json(call, await store.lane(member, call.id)) for call in found]
+        return {
+            "items": items,
+            "next": write_cursor(before) if before is not None and more else None,
+            "people": people,
+        }
+
+    async def one(self, request: Request) -> Response:
+        """`GET /calls/{id}`; somebody else's call is not there."""
+        seen = await visit(request, self._deps)
+        story = await self.story(seen, request.path_params["id"])
+        if wants_html(request):
+            return self.page_of(seen, story)
+        return JSONResponse({key: value for key, value in story.items() if key != "people"})
+
+    def page_of(self, seen: Visit, story: dict[str, Any]) -> Response:
+        """The page of one call."""
+        values = {"call": story, "people": story["people"]}
+        return render("call.html", shell(self._deps, seen, "calls") | values | words())
+
+    async def story(self, seen: Visit, call_id: str) -> dict[str, Any]:
+        """The call, its steps with every attempt, its legs and what was odd. Raises 404."""
+        store, member = self._deps.store, seen.portal.member_id
+        people = people_of(await store.snapshot(member, "agents"))
+        call = await store.call(member, call_id)
+        if call is None or not may_see(call, seen, people):
+            raise Problem.not_found()
+        jobs = await store.lane(member, call.id)
+        story = call_json(call, jobs)
+        for step, job in zip(story["steps"], jobs, strict=True):
+            attempts = await store.attempts(member, job.id)
+            step["history"] = [call_view.attempt_json(attempt) for attempt in attempts]
+        story["legs"] = [
+            {"extension": leg.extension, "answered_at": call_view.iso(leg.answered_at)} for leg in call.legs
+        ]
+        story["notes"] = [call_view.redact_secrets(note) for note in call.notes]
+        story["skipped"] = call.skipped
+        story["people"] = people
+        return story
+
+
+def may_see(call: Call, seen: Visit, people: People) -> bool:
+    return seen.session.is_admin or belongs_to(call, seen.session.user_id, people)
+
+
+def words() -> dict[str, Any]:
+    """Texts of the call pages, for translation later."""
+    return {
+        "step_words": call_view.STEP_WORDS,
+        "state_words": call_view.STATE_WORDS,
+        "state_signs": call_view.STATE_SIGNS,
+        "direction_signs": call_view.DIRECTION_SIGNS,
+    }
+
+
+def write_cursor(before: tuple[float, str]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(before).encode()).decode().rstrip("=")
+
+
+def read_cursor(text: str | None) -> tuple[float, str] | None:
+    """The place to go on from. Raises 400 for what we did not write."""
+    if not text:
+        return None
+    try:
+        at, call_id = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        if not isinstance(call_id, str) or not math.isfinite(at := float(at)):
+            raise ValueError("not a cursor")
+    except (ValueError, TypeError, binascii.Error, RecursionError):
+        raise Problem.malformed("The cursor is not one of ours.") from None
+    return at, call_id
+
+
+def _limit(text: str | None) -> int:
+    if not text:
+        return PAGE
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= MOST:
+        raise Problem.malformed(f"limit must be a number from 1 to {MOST}.")
+    return int(text)

@@ -1,0 +1,59 @@
+"""Every address of the web side in one table (interface.md «Addresses»)."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from bitrix_app.core.store import StoreUnavailable
+from bitrix_app.web.app_page import AppPage
+from bitrix_app.web.calls import Calls
+from bitrix_app.web.deps import WebDeps
+from bitrix_app.web.envelope import EnvelopeMiddleware
+from bitrix_app.web.health import Health
+from bitrix_app.web.install import Installer
+from bitrix_app.web.pages import STATIC
+from bitrix_app.web.problems import Problem, on_http_error, on_problem, on_store_unavailable
+from bitrix_app.web.renewal import Renewal
+from bitrix_app.web.settings_page import SettingsPage
+from bitrix_app.web.webhooks import Webhooks
+
+
+def routes(deps: WebDeps) -> list[BaseRoute]:
+    """The table. `GET` answers `HEAD` too."""
+    webhooks, installer, calls = Webhooks(deps), Installer(deps), Calls(deps)
+    app, settings, health = AppPage(deps, calls), SettingsPage(deps), Health(deps)
+    return [
+        Route("/unitalk/events/{token}", webhooks.unitalk, methods=["GET", "POST", "OPTIONS"]),
+        Route("/bitrix/events", webhooks.bitrix, methods=["POST"]),
+        Route("/bitrix/install", installer.open, methods=["POST"]),
+        Route("/bitrix/install", app.hint, methods=["GET"]),
+        Route("/bitrix/install/status", installer.status, methods=["GET"]),
+        Route("/bitrix/app", app.open, methods=["POST"]),
+        Route("/bitrix/app", app.look, methods=["GET"]),
+        Route("/session", Renewal(deps).renew, methods=["POST"]),
+        Route("/calls", calls.list, methods=["GET"]),
+        Route("/calls/{id}", calls.one, methods=["GET"]),
+        Route("/settings", settings.show, methods=["GET"]),
+        Route("/settings", settings.change, methods=["PUT"]),
+        Route("/settings/webhook-token", settings.rotate, methods=["POST"]),
+        Route("/health/live", health.live, methods=["GET"]),
+        Route("/health/ready", health.ready, methods=["GET"]),
+        Mount("/static", StaticFiles(directory=STATIC)),
+    ]
+
+
+def asgi(deps: WebDeps) -> Starlette:
+    """The web side as an ASGI application; it owns nothing, so it has no lifespan of its own."""
+    return Starlette(
+        routes=routes(deps),
+        middleware=[Middleware(EnvelopeMiddleware)],
+        exception_handlers={
+            Problem: on_problem,
+            HTTPException: on_http_error,
+            StoreUnavailable: on_store_unavailable,
+        },
+    )

@@ -1,0 +1,124 @@
+"""What an administrator may change, read from JSON; every fault is named by its field. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from bitrix_app.core.portal import PortalSettings
+
+SWITCHES: Final = ("crm_create_in", "crm_create_out", "drive", "drive_recordings", "layout")
+LINES: Final = 1000
+"""External lines that a portal may name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change that is wholly valid. `unitalk_key` is `None` when it stays as it is."""
+
+    settings: PortalSettings
+    unitalk_key: str | None = None
+
+
+class Faults(Exception):
+    """The change is refused as a whole; `fields` maps a field to its fault in words."""
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        super().__init__(", ".join(sorted(fields)))
+        self.fields = dict(fields)
+
+
+def read_change(data: Mapping[str, Any], now: PortalSettings, users: frozenset[int]) -> Change:
+    """The settings after `data`: what is not named stays. `users` are the portal's known users;
+    empty means that the directory was not read yet, then any id is taken. Raises `Faults`.
+    """
+    faults: dict[str, str] = {}
+    values: dict[str, Any] = {}
+    key: str | None = None
+    for name, value in data.items():
+        try:
+            if name == "unitalk_key":
+                key = None if value is None else _key(value)
+            elif name in _READERS:
+                values[name] = _READERS[name](value, users)
+            else:
+                faults[str(name)[:60]] = "There is no such setting."
+        except ValueError as fault:
+            faults[name] = str(fault)
+    if faults:
+        raise Faults(faults)
+    return Change(replace(now, **values), key)
+
+
+def _key(value: Any) -> str:
+    if value == "":
+        return ""
+    if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]{8,512}", value.strip()):
+        raise ValueError("This does not look like an API key: 8 to 512 characters without spaces.")
+    return value.strip()
+
+
+def _switch(value: Any, _: frozenset[int]) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("It must be true or false.")  # noqa: TRY004 - a fault of the form, not of ours
+    return value
+
+
+def _zone(value: Any, _: frozenset[int]) -> str:
+    try:
+        if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_+/-]{1,64}", value):
+            return ZoneInfo(value).key
+    except (ValueError, OSError, KeyError):
+        pass
+    raise ValueError("This time zone is not known. Use a name such as Europe/Kyiv.")
+
+
+def _user(value: Any, users: frozenset[int]) -> int | None:
+    return None if value is None else _known_user(value, users)
+
+
+def _known_user(value: Any, users: frozenset[int]) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**53:
+        raise ValueError("A user is given by the number of the Bitrix24 user.")
+    if users and value not in users:
+        raise ValueError(f"There is no user {value} in this portal.")
+    return value
+
+
+def _lines(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict) or len(value) > LINES:
+        raise ValueError(f"It must be an object with {LINES} lines at most.")
+    lines: dict[str, Any] = {}
+    for line, item in value.items():
+        digits = re.sub(r"[\s()+-]", "", str(line))
+        if not re.fullmatch(r"\d{3,20}", digits):
+            raise ValueError("A line is a phone number of 3 to 20 digits.")
+        if digits in lines:
+            raise ValueError(f"Line {digits} is named twice.")
+        lines[digits] = item
+    return lines
+
+
+def _line_users(value: Any, users: frozenset[int]) -> dict[str, int]:
+    return {line: _known_user(user, users) for line, user in _lines(value).items()}
+
+
+def _line_names(value: Any, _: frozenset[int]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for line, name in _lines(value).items():
+        if not isinstance(name, str) or not name.strip() or len(name) > 100 or not name.isprintable():
+            raise ValueError(f"The name of line {line} must have 1 to 100 characters.")
+        names[line] = name.strip()
+    return names
+
+
+_READERS: Final[Mapping[str, Callable[[Any, frozenset[int]], Any]]] = {
+    "pbx_timezone": _zone,
+    "default_user": _user,
+    "line_users": _line_users,
+    "line_names": _line_names,
+    **dict.fromkeys(SWITCHES, _switch),
+}

@@ -1,0 +1,169 @@
+"""The portal's settings, for administrators (interface.md `GET|PUT /settings`).
+
+The PBX's key goes in and never comes out: only its last four characters are shown.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from typing import Any, Final
+
+from loguru import logger
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from bitrix_app.core.portal import Portal, PortalState
+from bitrix_app.core.store import Unit, WebhookToken
+from bitrix_app.intake import portal_work
+from bitrix_app.web.bodies import read_json
+from bitrix_app.web.call_view import people_of
+from bitrix_app.web.deps import WebDeps
+from bitrix_app.web.pages import iso, render, wants_html
+from bitrix_app.web.problems import Problem
+from bitrix_app.web.session import Visit, session_over, visit
+from bitrix_app.web.settings_form import SWITCHES, Change, Faults, read_change
+from bitrix_app.web.shell import shell
+
+OVERLAP: Final = 24 * 3600.0
+"""How long the earlier webhook address still works after a rotation."""
+HANDLERS: Final = (
+    ("CALL_NEW", "New call"),
+    ("CALL_REDIRECT", "Call offered to a line or group"),
+    ("CALL_ANSWER", "Call answered"),
+    ("CALL_END", "Call ended"),
+)
+"""Handlers to make in the PBX's cabinet, one each (unitalk.md §3.1)."""
+SWITCH_WORDS: Final = {
+    "crm_create_in": "Create CRM records for unknown callers",
+    "crm_create_out": "Create CRM records for unknown numbers that were called",
+    "drive": "File every call on Bitrix24 Drive",
+    "drive_recordings": "Copy recordings to Bitrix24 Drive",
+    "layout": "Show our summary on the call's record",
+}
+
+
+class SettingsPage:
+    """See the module."""
+
+    def __init__(self, deps: WebDeps) -> None:
+        self._deps = deps
+
+    async def show(self, request: Request) -> Response:
+        """`GET /settings`."""
+        seen = await visit(request, self._deps, admin=True)
+        return await self._answer(request, seen, seen.portal)
+
+    async def change(self, request: Request) -> Response:
+        """`PUT /settings`: all or nothing; what is not named stays."""
+        seen = await visit(request, self._deps, admin=True)
+        data = await read_json(request)
+        member = seen.portal.member_id
+        people = people_of(await self._deps.store.snapshot(member, "agents"))
+        users = frozenset(people.names)
+
+        async def work(unit: Unit) -> Portal:
+            portal = await unit.portal(member)
+            if portal is None or portal.state is PortalState.UNINSTALLED:
+                raise session_over()
+            return await self._save(unit, portal, read_change(data, portal.settings, users))
+
+        try:
+            portal = await self._deps.store.transact(work)
+        except Faults as faults:
+            raise _refused(faults) from None
+        logger.bind(portal=member, user=seen.session.user_id).info("settings changed")
+        self._deps.nudge(member)
+        return await self._answer(request, seen, portal)
+
+    async def rotate(self, request: Request) -> Response:
+        """`POST /settings/webhook-token`: a new address; the earlier one works 24 h more."""
+        seen = await visit(request, self._deps, admin=True)
+        now = self._deps.clock.now()
+        token = WebhookToken(seen.portal.member_id, secrets.token_urlsafe(24), created_at=now)
+        await self._deps.store.add_webhook_token(token, overlap_until=now + OVERLAP)
+        logger.bind(portal=token.portal, user=seen.session.user_id).info("webhook address changed")
+        return await self._answer(request, seen, seen.portal)
+
+    async def _save(self, unit: Unit, portal: Portal, change: Change) -> Portal:
+        now = self._deps.clock.now()
+        key = portal.unitalk_key if change.unitalk_key is None else change.unitalk_key
+        saved = replace(portal, settings=change.settings, unitalk_key=key, updated_at=now)
+        await unit.save_portal(saved)
+        if change.settings.line_names != portal.settings.line_names:
+            for lane, owed in portal_work()[:1]:  # the lines' names stand in Bitrix24 too
+                await unit.owe(portal.member_id, lane, (owed,), now)
+        return saved
+
+    async def _answer(self, request: Request, seen: Visit, portal: Portal) -> Response:
+        values = await settings_json(self._deps, portal)
+        if not wants_html(request):
+            return JSONResponse(values)
+        texts = {"switch_words": SWITCH_WORDS, "settings": values}
+        return render("settings.html", shell(self._deps, replace(seen, portal=portal), "settings") | texts)
+
+
+async def settings_json(deps: WebDeps, portal: Portal) -> dict[str, Any]:
+    """The public shape of the settings."""
+    settings = portal.settings
+    snapshot = await deps.store.snapshot(portal.member_id, "agents")
+    people = people_of(snapshot)
+    return {
+        "pbx_timezone": settings.pbx_timezone,
+        "default_user": settings.default_user,
+        "line_users": dict(settings.line_users),
+        "line_names": dict(settings.line_names),
+        **{name: getattr(settings, name) for name in SWITCHES},
+        "unitalk_key": {"set": bool(portal.unitalk_key), "last4": last4(portal.unitalk_key)},
+        "webhooks": await webhook_addresses(deps, portal),
+        "webhook_tokens": await _tokens(deps, portal),
+        "agents": [
+            {"user_id": user, "name": people.name(user), "extension": people.extensions.get(user)}
+            for user in people.names
+        ],
+        "agents_at": iso(snapshot.taken_at) if snapshot else None,
+    }
+
+
+async def webhook_addresses(deps: WebDeps, portal: Portal) -> list[dict[str, str]]:
+    """One address for each handler of the PBX's cabinet, with the newest living token."""
+    now = deps.clock.now()
+    tokens = [t for t in await deps.store.webhook_tokens(portal.member_id) if _lives(t, now)]
+    if not tokens:
+        return []
+    newest = max(tokens, key=lambda t: (t.expires_at is None, t.created_at))
+    base = f"{deps.settings.app_base_url or ''}/unitalk/events/{newest.token}"
+    return [{"event": code, "name": words, "address": f"{base}?ev={code}"} for code, words in HANDLERS]
+
+
+def last4(secret: str) -> str:
+    return secret[-4:] if len(secret) >= 12 else ""
+
+
+async def _tokens(deps: WebDeps, portal: Portal) -> list[dict[str, Any]]:
+    now = deps.clock.now()
+    return [
+        {
+            "last4": last4(t.token),
+            "created_at": iso(t.created_at),
+            "expires_at": iso(t.expires_at),
+            "last_used_at": iso(t.last_used_at),
+            "uses": t.uses,
+        }
+        for t in await deps.store.webhook_tokens(portal.member_id)
+        if _lives(t, now)
+    ]
+
+
+def _lives(token: WebhookToken, now: float) -> bool:
+    return token.expires_at is None or token.expires_at > now
+
+
+def _refused(faults: Faults) -> Problem:
+    return Problem(
+        422,
+        "invalid_settings",
+        "Nothing was changed",
+        "Some of the settings cannot be as they were given.",
+        extra={"errors": [{"field": name, "message": said} for name, said in faults.fields.items()]},
+    )

@@ -1,0 +1,127 @@
+// Every page of the frame: moves by fetch and history, copies, opens portal paths, fits its height.
+
+import { Bridge } from "./bridge.js";
+import { Api } from "./session.js";
+import { addRow, collect, showErrors } from "./settings.js";
+
+const TEXTS = {
+  reload: "This page has been open too long. Reload it in Bitrix24 to go on; nothing is lost.",
+  offline: "The server cannot be reached at the moment. What you see may be out of date.",
+  outside: "This page is not inside Bitrix24: links into the portal open in a new tab.",
+  copied: "Copied",
+  select: "Copying is not allowed here: select the text and copy it yourself.",
+  saved: "Saved",
+  refused: "Nothing was changed. Please look at the fields marked in red.",
+};
+
+const bridge = new Bridge(document.querySelector('meta[name="portal-origin"]').content);
+const api = new Api(bridge);
+const notice = document.getElementById("notice");
+
+function say(text) {
+  notice.textContent = text;
+  notice.hidden = !text;
+}
+
+/** fetch that speaks: `null` when there is nothing to go on with. */
+async function ask(address, options) {
+  try {
+    const answer = await api.fetch(address, options);
+    if (answer.status === 401) say(TEXTS.reload);
+    return answer.status === 401 ? null : answer;
+  } catch (error) {
+    say(error instanceof TypeError ? TEXTS.offline : TEXTS.reload);
+    return null;
+  }
+}
+
+async function show(address, { push = true } = {}) {
+  const answer = await ask(address, { accept: "text/html" });
+  if (!answer) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const main = fresh.querySelector("main");
+  if (!main) return;
+  document.querySelector("main").replaceWith(document.adoptNode(main));
+  const tabs = fresh.querySelector("nav.tabs");
+  if (tabs) document.querySelector("nav.tabs").replaceWith(document.adoptNode(tabs));
+  document.title = fresh.title;
+  say("");
+  if (push) history.pushState({ address }, "", address);
+  dress();
+  document.querySelector("main").focus({ preventScroll: true });
+}
+
+/** Times in the viewer's zone: the portal's word for it, else the browser's. */
+function dress() {
+  const zone = document.querySelector("main").dataset.zone || undefined;
+  const style = { dateStyle: "short", timeStyle: "medium" };
+  let format;
+  try {
+    format = new Intl.DateTimeFormat(document.documentElement.lang, { ...style, timeZone: zone });
+  } catch {
+    format = new Intl.DateTimeFormat(undefined, style);
+  }
+  for (const time of document.querySelectorAll("main time[datetime]")) {
+    time.textContent = format.format(new Date(time.dateTime));
+    time.title = time.dateTime;
+  }
+  bridge.setTitle(document.title);
+}
+
+async function openPath(link) {
+  const answer = bridge.available ? await bridge.openPath(link.dataset.path) : { result: "error" };
+  if (answer && answer.result === "error") window.open(link.href, "_blank", "noopener");
+}
+
+async function copy(button) {
+  try {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    button.textContent = TEXTS.copied;
+  } catch {
+    say(TEXTS.select); // a cross-origin frame may be refused
+  }
+}
+
+async function rotate(button) {
+  button.disabled = true;
+  const answer = await ask(button.dataset.rotate, { method: "POST" });
+  button.disabled = false;
+  if (answer) await show("/settings", { push: false });
+}
+
+async function save(form) {
+  const answer = await ask(form.getAttribute("action"), { method: "PUT", json: collect(form) });
+  if (!answer) return;
+  const document_ = await answer.json();
+  showErrors(form, answer.ok ? [] : document_.errors || []);
+  const words = answer.ok ? TEXTS.saved : document_.errors ? TEXTS.refused : document_.detail;
+  form.querySelector("[data-saved]").textContent = words;
+  if (answer.ok) form.elements.unitalk_key.value = "";
+}
+
+document.addEventListener("click", (event) => {
+  const target = event.target.closest("a[data-page], a[data-path], button");
+  if (!target || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  if (target.matches("a[data-page]")) {
+    event.preventDefault();
+    show(target.getAttribute("href"));
+  } else if (target.matches("a[data-path]")) {
+    event.preventDefault();
+    openPath(target);
+  } else if (target.dataset.copy) copy(target);
+  else if (target.dataset.rotate) rotate(target);
+  else if (target.hasAttribute("data-add-row")) addRow(target.form);
+  else if (target.hasAttribute("data-remove-row")) target.closest("tr").remove();
+});
+document.addEventListener("submit", (event) => {
+  if (!event.target.matches("[data-settings]")) return;
+  event.preventDefault();
+  save(event.target);
+});
+window.addEventListener("popstate", (event) => {
+  show(event.state?.address || "/bitrix/app", { push: false });
+});
+
+if (!bridge.available) say(TEXTS.outside);
+bridge.fit(document.body);
+dress();

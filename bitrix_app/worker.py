@@ -1,0 +1,175 @@
+"""Owns portals: wakes what is due, gives each portal a lane keeper, stops gracefully.
+
+One dispatcher looks for due work; `bitrix_app.lanes.PortalLanes` delivers a portal's jobs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from loguru import logger
+
+from bitrix_app.core.advance import Owed
+from bitrix_app.core.commands import EnsureBindings, Priority, RefreshDirectory, RefreshTokens
+from bitrix_app.core.portal import Portal, PortalState
+from bitrix_app.core.ports import Clock
+from bitrix_app.core.store import DueWake, Store, StoreUnavailable, Unit
+from bitrix_app.intake import BINDINGS_LANE, DIRECTORY_LANE, TOKENS_LANE, Intake
+from bitrix_app.lanes import PortalLanes
+
+LOOK_AGAIN: Final = 1.0
+"""Seconds between looks when something is due that cannot run now (a paused portal, a held lane)."""
+LONGEST_SLEEP: Final = 30.0
+ROUNDS_EVERY: Final = 60.0
+BINDINGS_EVERY: Final = 86_400.0
+DIRECTORY_EVERY: Final = 3_600.0
+TOKENS_EVERY: Final = 86_400.0
+SUSPENDED_LOOK: Final = 1_800.0
+PRUNE_EVERY: Final = 3_600.0
+STOP_WITHIN: Final = 10.0
+
+
+class Worker:
+    """See the module. `lanes_for` makes the keeper of one portal's jobs."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        intake: Intake,
+        lanes_for: Callable[[str], PortalLanes],
+        upkeep_tick: Callable[[], object],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._intake = intake
+        self._lanes_for = lanes_for
+        self._upkeep_tick = upkeep_tick
+        self._lanes: dict[str, PortalLanes] = {}
+        self._nudged = asyncio.Event()
+        self._stopping = False
+        self._next_rounds = 0.0
+        self._next_prune = 0.0
+        self.last_turn = clock.monotonic()
+
+    def nudge(self, portal: str) -> None:
+        """Something became due for `portal`."""
+        lanes = self._lanes.get(portal)
+        if lanes is not None:
+            lanes.nudge()
+        else:
+            self._nudged.set()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the dispatcher has turned lately; for the health page."""
+        return self._clock.monotonic() - self.last_turn < 2 * LONGEST_SLEEP
+
+    async def run(self) -> None:
+        """Until `stop`: look, wake, keep. Survives a store that is away for a while."""
+        rescued = await self._store.rescue(float("inf"))
+        if rescued:
+            logger.warning("{} jobs were in flight when the process ended; each is looked into", rescued)
+        while not self._stopping:
+            self.last_turn = self._clock.monotonic()
+            try:
+                pause = await self._turn()
+            except StoreUnavailable as away:
+                logger.error("the store is away: {}", away.reason)
+                pause = LOOK_AGAIN
+            await self._wait(pause)
+
+    async def stop(self) -> None:
+        """Claim nothing more; what is in flight gets its time, then the rest is cut off (doubt)."""
+        self._stopping = True
+        self._nudged.set()
+        await asyncio.gather(*(lanes.stop(STOP_WITHIN) for lanes in self._lanes.values()))
+
+    async def _turn(self) -> float:
+        now = self._clock.now()
+        if now >= self._next_rounds:
+            self._next_rounds = now + ROUNDS_EVERY
+            await self._rounds(now)
+        for wake in await self._store.due_wakes(now):
+            await self._wake(wake)
+        busy = False
+        for portal in await self._store.due_portals(now):
+            busy = True
+            self._keep(portal)
+        due = await self._store.next_due()
+        if due is None:
+            return LONGEST_SLEEP
+        if due > now:
+            return min(due - now, LONGEST_SLEEP)
+        return LOOK_AGAIN if busy else 0.05
+
+    async def _wake(self, wake: DueWake) -> None:
+        """One bad timer must not stop the others; it stays due and is tried at the next turn."""
+        try:
+            await self._intake.due(wake)
+        except StoreUnavailable:
+            raise
+        except Exception:  # noqa: BLE001 - see the docstring
+            logger.opt(exception=True).error("the timer {} of {} failed", wake.reason, wake.lane)
+
+    def _keep(self, portal: str) -> None:
+        lanes = self._lanes.get(portal)
+        if lanes is None:
+            lanes = self._lanes[portal] = self._lanes_for(portal)
+            lanes.start()
+        lanes.nudge()
+
+    async def _wait(self, seconds: float) -> None:
+        """Sleep on the clock, but get up at a nudge."""
+        nap = asyncio.ensure_future(self._clock.sleep(seconds))
+        nudge = asyncio.ensure_future(self._nudged.wait())
+        try:
+            await asyncio.wait({nap, nudge}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (nap, nudge):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        self._nudged.clear()
+
+    async def _rounds(self, now: float) -> None:
+        """Once a minute: what is daily or hourly and has come round; retention."""
+        self._upkeep_tick()
+        for portal in await self._store.portals():
+            if portal.state is PortalState.ACTIVE:
+                await self._rounds_of(portal, now)
+            elif portal.state is PortalState.SUSPENDED and now - portal.state_since >= SUSPENDED_LOOK:
+                await self._look_again(portal, now)
+        if now >= self._next_prune:
+            self._next_prune = now + PRUNE_EVERY
+            await self._store.prune(now)
+
+    async def _look_again(self, portal: Portal, now: float) -> None:
+        """A plan may have been paid: let the portal's work try, the first refusal pauses it again."""
+
+        async def work(unit: Unit) -> None:
+            known = await unit.portal(portal.member_id)
+            if known is not None and known.state is PortalState.SUSPENDED:
+                await unit.save_portal(replace(known, state=PortalState.ACTIVE, state_since=now))
+
+        await self._store.transact(work)
+
+    async def _rounds_of(self, portal: Portal, now: float) -> None:
+        daily = (
+            ("bindings", BINDINGS_EVERY, BINDINGS_LANE, Owed("bindings", EnsureBindings(), Priority.CRM)),
+            ("agents", DIRECTORY_EVERY, DIRECTORY_LANE, Owed("directory", RefreshDirectory(), Priority.CRM)),
+            ("tokens", TOKENS_EVERY, TOKENS_LANE, Owed("tokens", RefreshTokens(), Priority.CRM)),
+        )
+        for kind, every, lane, owed in daily:
+            snapshot = await self._store.snapshot(portal.member_id, kind)
+            if snapshot is not None and now - snapshot.taken_at < every:
+                continue
+
+            async def work(unit: Unit, lane: str = lane, owed: Owed = owed) -> int:
+                return await unit.owe(portal.member_id, lane, (owed,), now)
+
+            await self._store.transact(work)

@@ -1,0 +1,18 @@
+"""A fresh world for each journey."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bitrix_app.gateway import HttpGateway
+from bitrix_app.sandbox.demo import stage
+from tests.journeys.world import World
+
+
+@pytest.fixture
+async def world(tmp_path: Path, anyio_backend: str) -> AsyncIterator[World]:
+    http = HttpGateway(allow_loopback=True)
+    async with stage(0, tmp_path) as up:
+        yield World(up, http)
+    await http.close()
