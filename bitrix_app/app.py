@@ -37,8 +37,8 @@ from bitrix_app.serving import listen, serving
 from bitrix_app.settings import Settings
 from bitrix_app.upkeep import Addresses, Upkeep
 from bitrix_app.vault import SecretVault
-from bitrix_app.web.routes import asgi
 from bitrix_app.web.deps import WebDeps
+from bitrix_app.web.routes import asgi
 from bitrix_app.web.session import SessionSigner
 from bitrix_app.worker import Worker
 from storage import open_store

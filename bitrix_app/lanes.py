@@ -153,7 +153,7 @@ class PortalLanes:
             if not done.cancelled() and (fault := done.exception()) is not None:
                 logger.opt(exception=fault).error("a delivery ended badly; its lease will be rescued")
 
-        task.add_done_callback(landed)  # type: ignore[arg-type]
+        task.add_done_callback(landed)
 
     async def _deliver(self, portal: Portal, job: Job) -> None:
         with correlated(job.correlation_id):

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from loguru import logger
-from unitalk.client import UnitalkClient
 
 from bitrix_app.bitrix import bindings
 from bitrix_app.bitrix.auth import TokenRefresher
@@ -19,6 +18,7 @@ from bitrix_app.core.portal import Portal, Snapshot
 from bitrix_app.core.ports import Clock
 from bitrix_app.core.store import Store, Unit
 from bitrix_app.directory import Directory
+from unitalk.client import UnitalkClient
 
 IDLE_PAIR: Final = 150 * 86_400.0
 """Seconds after which an unused pair is refreshed once; a refresh token lives 180 days."""
@@ -73,12 +73,15 @@ class Upkeep:
             app_url=self._addresses.app,
             lines=dict(portal.settings.line_names),
         )
-        done = await bindings.ensure(self._client, portal, wanted)
-        logger.info("bindings of {}: {} changed", portal.domain, done)
-        await self._stamp(portal, "bindings")
+        report = await bindings.ensure(self._client, portal, wanted)
+        logger.info("bindings of {}: {} changed", portal.domain, report.changed)
+        refused = {name: trouble.message for name, trouble in report.refused.items()}
+        for name, reason in refused.items():
+            logger.warning("bindings of {}: {} was refused: {}", portal.domain, name, reason)
+        await self._stamp(portal, "bindings", {"changed": report.changed, "refused": refused})
 
-    async def _stamp(self, portal: Portal, kind: str) -> None:
-        await self._store.save_snapshot(portal.member_id, Snapshot(kind, self._clock.now(), ()))
+    async def _stamp(self, portal: Portal, kind: str, *items: dict[str, object]) -> None:
+        await self._store.save_snapshot(portal.member_id, Snapshot(kind, self._clock.now(), items))
 
     async def _refresh(self, portal: Portal) -> None:
         info = await self._client.call(portal, app_info(), Priority.BACKFILL)

@@ -27,6 +27,7 @@ MAX_DEPTH: Final = 32
 MAX_FORM_FIELDS: Final = 1000
 MAX_DIGITS: Final = 40
 """No number of the PBX is longer; longer ones only cost time."""
+MAX_LINK: Final = 2048
 MAX_SECONDS: Final = 86_400
 """A call of more than a day is a mistake of whoever counted."""
 
@@ -495,9 +496,11 @@ def _seconds(value: object) -> int | None:
 
 def _link(value: object) -> str | None:
     """Only what a fetcher could ever be allowed to take (§3.6); it judges host and port itself."""
-    text = _text(value, 2048)
+    text = _text(value, MAX_LINK + 1)
+    if text is None or len(text) > MAX_LINK:
+        return None  # a link that was cut leads nowhere
     try:
-        url = read_url(text or "")
+        url = read_url(text)
     except ValueError:
         return None
     return text if url.scheme == "https" or is_loopback_host(url.host) else None

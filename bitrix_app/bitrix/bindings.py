@@ -66,7 +66,6 @@ class Current:
     placements: Sequence[Mapping[str, Any]] | None = ()
     available: frozenset[str] | None = None
     """Placement codes that this portal knows; `None`: unknown, everything is tried."""
-    known_events: frozenset[str] | None = None
     lines: Sequence[Line] | None = ()
 
 
@@ -104,7 +103,7 @@ def _events(current: Current, want: Wanted) -> list[RestCall]:
             params = {"event": name, "handler": handler, "auth_type": auth_type}
             old.append(RestCall("event.unbind", params))
     for name in want.events:
-        if name not in bound and (current.known_events is None or name in current.known_events):
+        if name not in bound:
             calls.append(RestCall("event.bind", {"event": name, "handler": want.events_url}))
     return calls + old  # first the new, so that no event falls between
 
@@ -155,7 +154,6 @@ READS: Final = MappingProxyType(
         "events": RestCall("event.get", reads=True),
         "placements": RestCall("placement.get", reads=True),
         "available": RestCall("placement.list", reads=True),
-        "known_events": RestCall("events", reads=True),
         "lines": statistics.lines(),
     }
 )
@@ -166,21 +164,16 @@ def read_current(answers: Mapping[str, Answer | Trouble]) -> Current:
         answer = answers.get(key)
         return answer.result if isinstance(answer, Answer) else None
 
-    def codes(key: str) -> frozenset[str] | None:
-        value = result(key)
-        if isinstance(value, Mapping):
-            value = list(value.values())
-        return frozenset(as_text(v).upper() for v in value) if isinstance(value, list) and value else None
-
     def rows(key: str) -> Sequence[Mapping[str, Any]] | None:
         return as_rows(result(key)) if result(key) is not None else None
 
-    line_rows = result("lines")
+    line_rows, codes = result("lines"), result("available")
+    if isinstance(codes, Mapping):
+        codes = list(codes.values())
     return Current(
         events=rows("events"),
         placements=rows("placements"),
-        available=codes("available"),
-        known_events=codes("known_events"),
+        available=frozenset(map(as_text, codes)) if isinstance(codes, list) and codes else None,
         lines=statistics.read_lines(line_rows) if line_rows is not None else None,
     )
 

@@ -93,8 +93,8 @@ def _clients(portal: SandboxPortal) -> list[tuple[str, str]]:
 
 @asynccontextmanager
 async def stage(port: int, folder: Path) -> AsyncIterator[Stage]:
-    """The three servers on four ports from `port`, the app installed and connected."""
-    socks = [listen(HOST, port + n) for n in range(4)]
+    """The servers on four ports from `port` (0: free ones), the app installed and connected."""
+    socks = [listen(HOST, port + n if port else 0) for n in range(4)]
     portal_url, auth_url, pbx_url, app_url = (f"http://{HOST}:{s.getsockname()[1]}" for s in socks)
     clock = SystemClock()
     http = HttpGateway(allow_loopback=True)

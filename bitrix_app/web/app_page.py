@@ -12,7 +12,6 @@ from bitrix_app.web.calls import Calls, words
 from bitrix_app.web.deps import WebDeps
 from bitrix_app.web.frames import Opened, open_frame
 from bitrix_app.web.install import install, not_admin
-from bitrix_app.web.languages import language_of
 from bitrix_app.web.pages import render
 from bitrix_app.web.problems import Problem
 from bitrix_app.web.session import Role, Session, Visit, bearer, visit
@@ -50,8 +49,7 @@ class AppPage:
         else:
             portal = known
         seen = self._visit(opened, portal)
-        call_id = opened.frame.options.get("call")
-        if isinstance(call_id, str) and call_id:
+        if call_id := opened.frame.option("call"):
             try:
                 return self._calls.page_of(seen, await self._calls.story(seen, call_id))
             except Problem as problem:
@@ -66,7 +64,7 @@ class AppPage:
             return await self._home(await visit(request, self._deps))
         return await self.hint(request)
 
-    async def hint(self, request: Request) -> Response:
+    async def hint(self, _request: Request) -> Response:
         """Opened outside Bitrix24: say so, with 200 (the Market checks it by HEAD)."""
         return render("hint.html", {"language": "en"})
 
@@ -76,12 +74,12 @@ class AppPage:
             opened.profile,
             opened.tokens,
             application_token=opened.frame.application_token,
-            language=language_of(opened.frame.lang),
+            language=opened.frame.language,
         )
 
     def _visit(self, opened: Opened, portal: Portal) -> Visit:
         role = Role.ADMIN if opened.profile.is_admin else Role.AGENT
-        language, zone = language_of(opened.frame.lang), opened.profile.timezone
+        language, zone = opened.frame.language, opened.profile.timezone
         token = self._deps.signer.issue(portal, opened.verified.user_id, role, language, zone)
         session = self._deps.signer.read(token)
         if not isinstance(session, Session):
@@ -118,4 +116,3 @@ class AppPage:
             ],
             "webhooks": await webhook_addresses(self._deps, portal),
         }
-

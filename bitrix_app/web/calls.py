@@ -12,10 +12,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from bitrix_app.core.call import Call
+from bitrix_app.logs import redact_secrets
 from bitrix_app.web import call_view
 from bitrix_app.web.call_view import People, belongs_to, call_json, people_of
 from bitrix_app.web.deps import WebDeps
-from bitrix_app.web.pages import render, wants_html
+from bitrix_app.web.pages import iso, render, wants_html
 from bitrix_app.web.problems import Problem
 from bitrix_app.web.session import Visit, visit
 from bitrix_app.web.shell import shell
@@ -41,9 +42,7 @@ class Calls:
             return render("calls.html", shell(self._deps, seen, "calls") | page | words())
         return JSONResponse({"items": page["items"], "next": page["next"], "counts": {}})
 
-    async def page(
-        self, seen: Visit, limit: int, before: tuple[float, str] | None = None
-    ) -> dict[str, Any]:
+    async def page(self, seen: Visit, limit: int, before: tuple[float, str] | None = None) -> dict[str, Any]:
         """`items`, `next` and `people` for one page of what this visitor may see."""
         store, member = self._deps.store, seen.portal.member_id
         people = people_of(await store.snapshot(member, "agents"))
@@ -93,9 +92,9 @@ class Calls:
             attempts = await store.attempts(member, job.id)
             step["history"] = [call_view.attempt_json(attempt) for attempt in attempts]
         story["legs"] = [
-            {"extension": leg.extension, "answered_at": call_view.iso(leg.answered_at)} for leg in call.legs
+            {"extension": leg.extension, "answered_at": iso(leg.answered_at)} for leg in call.legs
         ]
-        story["notes"] = [call_view.redact_secrets(note) for note in call.notes]
+        story["notes"] = [redact_secrets(note) for note in call.notes]
         story["skipped"] = call.skipped
         story["people"] = people
         return story
@@ -125,10 +124,11 @@ def read_cursor(text: str | None) -> tuple[float, str] | None:
         return None
     try:
         at, call_id = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        if not isinstance(call_id, str) or not math.isfinite(at := float(at)):
-            raise ValueError("not a cursor")
+        at = float(at)
     except (ValueError, TypeError, binascii.Error, RecursionError):
-        raise Problem.malformed("The cursor is not one of ours.") from None
+        at, call_id = math.nan, None
+    if not isinstance(call_id, str) or not math.isfinite(at):
+        raise Problem.malformed("The cursor is not one of ours.")
     return at, call_id
 
 

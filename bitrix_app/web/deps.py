@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bitrix_app.bitrix.events import BitrixEvent
-from bitrix_app.core.ports import Clock, Profile, Verified, Verifier
 from bitrix_app.core.portal import Portal
+from bitrix_app.core.ports import Clock, Profile, Verified, Verifier
 from bitrix_app.core.store import Store
 from bitrix_app.portals import FrameTokens
 from bitrix_app.settings import Settings

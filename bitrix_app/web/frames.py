@@ -42,7 +42,7 @@ class Opened:
 
     @property
     def tokens(self) -> FrameTokens:
-        return FrameTokens(self.frame.auth_id, self.frame.refresh_id, self.frame.auth_expires)
+        return FrameTokens(self.frame.access_token, self.frame.refresh_token, self.frame.expires_in)
 
 
 async def open_frame(request: Request, deps: WebDeps) -> Opened:
@@ -52,12 +52,12 @@ async def open_frame(request: Request, deps: WebDeps) -> Opened:
         frame = read_frame(request.query_params, dict(pairs_of(body)))
     except ValueError as fault:
         raise Problem.malformed(str(fault)) from None
-    verified = await verify(deps, frame.auth_id, frame.server_endpoint, request)
+    verified = await verify(deps, frame.access_token, frame.server_endpoint, request)
     if verified.member_id != frame.member_id:
         raise forged("another portal's token")
     if not same_host(frame.domain, verified.client_endpoint):
         raise forged("another portal's domain")
-    profile = await profile_of(deps, verified, frame.auth_id, request)
+    profile = await profile_of(deps, verified, frame.access_token, request)
     envelope(request).frame_ancestors = (origin_of(verified.client_endpoint),)
     return Opened(frame, verified, profile)
 
@@ -97,17 +97,11 @@ def forged(reason: str) -> Problem:
 
 
 def same_host(domain: str, endpoint: str) -> bool:
-    """Whether a posted DOMAIN (host, port only when unusual) is the host of a verified address."""
+    """Whether a posted DOMAIN (a host name, its port only when unusual) is a verified address's."""
     ours = urlsplit(endpoint)
-    try:
-        posted = urlsplit(f"{ours.scheme}://{domain}")
-        host, port = posted.hostname, posted.port
-    except ValueError:
-        return False
-    if posted.username is not None or posted.path or posted.query or posted.fragment:
-        return False
-    usual = {"https": 443, "http": 80}.get(ours.scheme)
-    return host == ours.hostname and (port or usual) == (ours.port or usual)
+    host, _, port = domain.lower().partition(":")
+    usual = {"https": 443, "http": 80}.get(ours.scheme, 0)
+    return host == ours.hostname and (int(port) if port.isdigit() else usual) == (ours.port or usual)
 
 
 def _nobody_vouches(trouble: Trouble, request: Request | None) -> Problem:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from bitrix_app.core.store import StoreUnavailable
+from bitrix_app.logs import redact
 from bitrix_app.web.deps import WebDeps
 
 SECONDS: Final = 3.0
@@ -22,11 +23,11 @@ class Health:
     def __init__(self, deps: WebDeps) -> None:
         self._deps = deps
 
-    async def live(self, request: Request) -> Response:
+    async def live(self, _request: Request) -> Response:
         """`GET /health/live`: the event loop turns."""
         return JSONResponse({"status": "ok"})
 
-    async def ready(self, request: Request) -> Response:
+    async def ready(self, _request: Request) -> Response:
         """`GET /health/ready`: 503 as long as a webhook could not be stored or nobody works."""
         checks = {"store": await self._store(), "worker": self._worker()}
         reasons = [f"{name}: {check['reason']}" for name, check in checks.items() if not check["ok"]]
@@ -38,15 +39,15 @@ class Health:
             async with asyncio.timeout(SECONDS):
                 status = await self._deps.store.status()
         except StoreUnavailable as away:
-            return _not_ok(away.reason)
+            return _not_ok(redact(away.reason))
         except TimeoutError:
             return _not_ok("the database does not answer")
         except Exception:  # noqa: BLE001 - whatever is wrong with it, it is not ready
             logger.opt(exception=True).error("the store cannot say how it is")
             return _not_ok("the database is in trouble; see the log")
         if status.get("writable") is not True:
-            return _not_ok(str(status.get("reason") or "the database cannot be written"))
-        return {"ok": True, "schema": status.get("schema_version"), "oldest_due": status.get("oldest_due")}
+            return _not_ok(redact(str(status.get("reason") or "the database cannot be written")))
+        return {"ok": True, "schema": status.get("schema"), "oldest_due": status.get("oldest_due")}
 
     def _worker(self) -> dict[str, Any]:
         alive = self._deps.worker_alive()

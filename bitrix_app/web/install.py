@@ -14,7 +14,6 @@ from bitrix_app.logs import redact_secrets
 from bitrix_app.web.deps import WebDeps
 from bitrix_app.web.envelope import envelope, origin_of
 from bitrix_app.web.frames import Opened, open_frame
-from bitrix_app.web.languages import language_of
 from bitrix_app.web.pages import render
 from bitrix_app.web.session import Role, visit
 
@@ -43,7 +42,7 @@ class Installer:
             return not_admin(opened)
         portal = await install(self._deps, opened)
         envelope(request).script_sources = (origin_of(self._deps.settings.bx24_js_url),)
-        language = language_of(opened.frame.lang)
+        language = opened.frame.language
         session = self._deps.signer.issue(
             portal, opened.verified.user_id, Role.ADMIN, language, opened.profile.timezone
         )
@@ -79,13 +78,13 @@ async def install(deps: WebDeps, opened: Opened) -> Portal:
         opened.profile,
         opened.tokens,
         application_token=opened.frame.application_token,
-        language=language_of(opened.frame.lang),
+        language=opened.frame.language,
     )
 
 
 def not_admin(opened: Opened) -> Response:
     """An honest page for a user who cannot install."""
-    values = {"language": language_of(opened.frame.lang), "name": opened.profile.name}
+    values = {"language": opened.frame.language, "name": opened.profile.name}
     return render("not_admin.html", values, 403)
 
 

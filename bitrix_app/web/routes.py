@@ -48,7 +48,7 @@ def routes(deps: WebDeps) -> list[BaseRoute]:
 
 def asgi(deps: WebDeps) -> Starlette:
     """The web side as an ASGI application; it owns nothing, so it has no lifespan of its own."""
-    return Starlette(
+    app = Starlette(
         routes=routes(deps),
         middleware=[Middleware(EnvelopeMiddleware)],
         exception_handlers={
@@ -57,3 +57,5 @@ def asgi(deps: WebDeps) -> Starlette:
             StoreUnavailable: on_store_unavailable,
         },
     )
+    app.router.redirect_slashes = False  # an address with a secret in it is answered, never repeated
+    return app

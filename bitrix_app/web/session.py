@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from itsdangerous import BadData, URLSafeSerializer
 from starlette.requests import Request
 
-from bitrix_app.core.ports import Clock
 from bitrix_app.core.portal import Portal, PortalState
+from bitrix_app.core.ports import Clock
 from bitrix_app.web.envelope import envelope, origin_of
 from bitrix_app.web.problems import Problem
 
@@ -74,8 +74,7 @@ class SessionSigner:
     def issue(self, portal: Portal, user_id: int, role: Role, language: str, timezone: str) -> str:
         """A new token, good for `LIFETIME` from now."""
         data = [portal.member_id, user_id, role.value, language, timezone, _generation(portal)]
-        token = self._serializer.dumps([*data, self._clock.now()])
-        return token.decode() if isinstance(token, bytes) else token
+        return str(self._serializer.dumps([*data, self._clock.now()]))
 
     def read(self, token: str, *, expired_too: bool = False) -> Session | None:
         """The session, or `None` for a token that we did not sign or that is over."""

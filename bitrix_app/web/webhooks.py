@@ -10,7 +10,8 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from bitrix_app.bitrix.events import BitrixEvent, read_event, same_secret
+from bitrix_app.bitrix.events import BitrixEvent, read_app_version, read_event
+from bitrix_app.bitrix.frames import language_of
 from bitrix_app.core.portal import Portal, PortalState
 from bitrix_app.portals import FrameTokens
 from bitrix_app.web.bodies import WEBHOOK_BYTES, pairs_of, read_body
@@ -72,28 +73,27 @@ class Webhooks:
 
     async def _proven(self, event: BitrixEvent) -> Portal:
         """The portal that really sent it, or a `Problem`."""
-        portal = await self._deps.store.portal(event.member_id)
+        portal = await self._deps.store.portal(event.auth.member_id)
         known = portal is not None and portal.state is not PortalState.UNINSTALLED
-        right = same_secret(event.application_token, portal.application_token if portal else "")
+        right = event.token_matches(portal.application_token if portal else "")
         if portal is not None and known and right:
             return portal
-        if event.name in PROVABLE and event.access_token:
-            return await self._prove_by_token(event)
+        if event.name in PROVABLE and event.auth.access_token:
+            return await self._prove_by_token(event, event.auth.access_token)
         raise forged("wrong application_token" if known else "unknown portal")
 
-    async def _prove_by_token(self, event: BitrixEvent) -> Portal:
+    async def _prove_by_token(self, event: BitrixEvent, token: str) -> Portal:
         """An installation that we have not seen, or a token that changed: ask the auth server."""
-        verified = await verify(self._deps, event.access_token, event.server_endpoint)
-        if verified.member_id != event.member_id:
+        verified = await verify(self._deps, token, event.auth.server_endpoint)
+        if verified.member_id != event.auth.member_id:
             raise forged("another portal's token")
-        profile = await profile_of(self._deps, verified, event.access_token)
+        profile = await profile_of(self._deps, verified, token)
         if not profile.is_admin:
             raise forged("not an administrator's token")
         return await self._deps.portals.installed(
             verified,
             profile,
-            FrameTokens(event.access_token, event.refresh_token, event.expires_in),
-            application_token=event.application_token,
-            language=event.language or "en",
+            FrameTokens(token, event.auth.refresh_token or "", event.auth.expires_in or 3600),
+            application_token=event.auth.application_token,
+            language=language_of(read_app_version(event).language),
         )
-

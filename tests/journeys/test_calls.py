@@ -44,7 +44,7 @@ async def test_an_answered_call_becomes_all_its_facts(world: World) -> None:
     (row,) = world.stage.portal.calls
     assert row.duration == 8
     assert row.user_id == 12, "the user with extension 2002"
-    assert row.failed_code == "200"
+    assert row.status_code == "200"
     (lead,) = [lead for lead in world.stage.portal.leads if str(lead.id) == str(call.crm_id)]
     assert call.created == (f"LEAD:{lead.id}",)
     files = files_of(world.stage.portal.drive_tree())
@@ -77,7 +77,7 @@ async def test_a_missed_call_is_one_missed_call_on_a_new_lead(world: World) -> N
     assert_once(world, call, recordings=0)
     assert call.outcome is Outcome.MISSED
     (row,) = world.stage.portal.calls
-    assert (row.failed_code, row.duration) == ("304", 0)
+    assert (row.status_code, row.duration) == ("304", 0)
     assert call.phase is Phase.CLOSED
 
 
@@ -116,7 +116,9 @@ async def test_a_live_call_shows_its_cards_and_closes_them(world: World) -> None
     await world.until(
         lambda: {user for _, user in world.stage.portal.open_cards()} == {11, 12}, "both cards open"
     )
-    await world.until(lambda: {u for _, u in world.stage.portal.open_cards()} == {12}, "one card after answer")
+    await world.until(
+        lambda: {u for _, u in world.stage.portal.open_cards()} == {12}, "one card after answer"
+    )
     await world.until(lambda: told.ended(world.stage.house.clock.now()), "the end")
     await world.settled()
     assert_once(world, await world.only_call(), recordings=1)

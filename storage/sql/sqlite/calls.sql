@@ -21,7 +21,7 @@ SELECT doc FROM calls WHERE rowid IN (
 ORDER BY first_seen_at DESC, id DESC LIMIT 20;
 
 -- name: by_bitrix_id
-SELECT doc FROM calls WHERE portal = ? AND bitrix_call_id = ? ORDER BY first_seen_at DESC LIMIT 1;
+SELECT doc FROM calls INDEXED BY calls_bitrix_id WHERE portal = ? AND bitrix_call_id = ? ORDER BY first_seen_at DESC LIMIT 1;
 
 -- name: unnamed
 SELECT doc FROM calls
