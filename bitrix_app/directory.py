@@ -53,6 +53,14 @@ class Directory:
             choice = choose(extension, line, agents, portal.settings, portal.installed_by)
         return choice
 
+    async def distrust(self, portal: Portal, user_id: int) -> None:
+        """The portal does not know this user as active: whoever had the extension is asked for anew."""
+        agents = await self.agents(portal.member_id)
+        gone = {a.extension for a in agents if a.user_id == user_id and a.extension}
+        self._agents[portal.member_id] = [a for a in agents if a.user_id != user_id]
+        for extension in gone:
+            self._misses.pop((portal.member_id, extension), None)
+
     async def users_of(self, portal: Portal, extensions: Sequence[str]) -> list[int]:
         """Users who really have one of these extensions: cards are shown to nobody else."""
         users: list[int] = []

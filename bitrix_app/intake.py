@@ -13,9 +13,9 @@ from dataclasses import replace
 from loguru import logger
 
 from bitrix_app.bitrix.events import BitrixEvent, read_call_init, read_clean
-from bitrix_app.core.advance import Owed, advance
+from bitrix_app.core.advance import advance
 from bitrix_app.core.call import Call
-from bitrix_app.core.commands import EnsureBindings, Priority, RefreshDirectory
+from bitrix_app.core.chores import portal_work
 from bitrix_app.core.correlate import match
 from bitrix_app.core.events import Due, Facts, Heard, PbxReport
 from bitrix_app.core.lifecycle import IllegalMove
@@ -27,22 +27,10 @@ from unitalk.events import Ignorable, Readable, UnreadableEvent, read_event
 INIT_WINDOW = 2 * 3600.0
 """How far back (seconds) a call may have begun for the portal's CALLINIT to be about it."""
 
-BINDINGS_LANE = "portal:bindings"
-DIRECTORY_LANE = "portal:directory"
-TOKENS_LANE = "portal:tokens"
-
 
 def new_call_id(now: float) -> str:
     """Ours for life and EXTERNAL_CALL_ID in Bitrix24: time first, so that rows stay in order."""
     return f"{int(now * 1000):011x}{secrets.token_hex(8)}"
-
-
-def portal_work() -> tuple[tuple[str, Owed], ...]:
-    """What every installation, update and reinstallation owes the portal."""
-    return (
-        (BINDINGS_LANE, Owed("bindings", EnsureBindings(), Priority.FINISH)),
-        (DIRECTORY_LANE, Owed("directory", RefreshDirectory(), Priority.FINISH)),
-    )
 
 
 class Intake:

@@ -28,6 +28,7 @@ from bitrix_app.core.retry import GiveUp, decide
 from bitrix_app.core.store import Store, StoreUnavailable, Unit
 from bitrix_app.logs import correlated
 from bitrix_app.outbox import EXPECTED_SECONDS, Moot, Outbox
+from bitrix_app.waiting import sleep_or_nudge
 
 LEASE: Final = 900.0
 """Seconds; longer than the longest command (a recording of ten minutes)."""
@@ -37,6 +38,7 @@ BATCH_MOST: Final = 50
 BATCH_SECONDS: Final = 40.0
 """Seconds of server time per batch; the vendor cuts a request at 60 (bitrix24.md §5)."""
 IDLE: Final = 30.0
+SETTLE_AGAIN: Final = 1.0
 
 Result = CallEvent | Trouble | Moot | None
 
@@ -88,17 +90,11 @@ class PortalLanes:
             except StoreUnavailable as away:
                 logger.error("the store is away: {}", away.reason)
                 started = False
+            except Exception:  # noqa: BLE001 - a fault of one round must not end the portal's work
+                logger.opt(exception=True).error("a round of portal {} failed", self._member_id)
+                started = False
             if not started:
-                await self._wait()
-
-    async def _wait(self) -> None:
-        nap = asyncio.ensure_future(self._clock.sleep(IDLE))
-        nudge = asyncio.ensure_future(self._nudged.wait())
-        await asyncio.wait({nap, nudge}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (nap, nudge):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+                await sleep_or_nudge(self._clock, IDLE, self._nudged)
 
     async def _begin(self) -> bool:
         """Start what there is room for; whether anything was started."""
@@ -209,7 +205,14 @@ class PortalLanes:
                 if result is not None and call is not None:
                     await _tell(unit, portal, call, result, now, job.correlation_id)
 
-        await self._store.transact(work)
+        while True:
+            try:
+                return await self._store.transact(work)
+            except StoreUnavailable as away:
+                # the effect is there but cannot be written down yet: keep it in hand, for a crash
+                # now would make it a doubt
+                logger.error("the outcome of {} waits for the store: {}", job.kind, away.reason)
+                await self._clock.sleep(SETTLE_AGAIN)
 
     async def _failed(
         self,

@@ -83,7 +83,7 @@ class Outbox:
             try:
                 answer = await self._client.call(portal, prepared.request, Priority(job.priority))
             except Refused as refused:
-                return await self._after_refusal(portal, job, call, refused)
+                return await self._after_refusal(portal, job, call, prepared, refused)
             return prepared.read(answer.result)
         if prepared is not None:
             return prepared
@@ -203,8 +203,19 @@ class Outbox:
         matched = choice.matched if choice else False
         return telephony.read_registered(answer.result, user_id, command.extension, matched)
 
-    async def _after_refusal(self, portal: Portal, job: Job, call: Call, refused: Refused) -> CallEvent:
-        """Some refusals say that it was done before (bitrix24.md §6.2, §16.4)."""
+    async def _after_refusal(
+        self, portal: Portal, job: Job, call: Call, said: Prepared, refused: Refused
+    ) -> CallEvent:
+        """Some refusals say that it was done before (bitrix24.md §6.2, §16.4), one that our snapshot
+        of the people is old: then the extension is asked for anew, once.
+        """
+        user_id = said.request.params.get("USER_ID")
+        if telephony.is_user_gone(refused) and isinstance(user_id, int):
+            await self._directory.distrust(portal, user_id)
+            again = await self.prepare(portal, job, call)
+            if isinstance(again, Prepared) and again.request.params.get("USER_ID") != user_id:
+                answer = await self._client.call(portal, again.request, Priority(job.priority))
+                return again.read(answer.result)
         if job.kind == "finish" and telephony.is_not_found(refused):
             answer = await self._client.call(
                 portal, telephony.statistic({"CALL_ID": call.bitrix_call_id}), Priority(job.priority)
@@ -253,7 +264,7 @@ class Outbox:
             answer = answers[key]
             try:
                 if isinstance(answer, Refused):
-                    settled[job.id] = await self._after_refusal(portal, job, call, answer)
+                    settled[job.id] = await self._after_refusal(portal, job, call, ready, answer)
                 elif isinstance(answer, Trouble):
                     settled[job.id] = answer
                 else:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 
 from loguru import logger
 
+from bitrix_app.core.chores import portal_work
 from bitrix_app.core.portal import Portal, PortalSettings, PortalState, TokenPair
 from bitrix_app.core.ports import Clock, Profile, Verified
 from bitrix_app.core.store import Store, Unit, WebhookToken
-from bitrix_app.intake import portal_work
 
 ADMIN_PAIRS = 3
 """How many administrators' pairs are kept for failover (design.md §6)."""

@@ -42,7 +42,10 @@ class Recorder:
         """Until cancelled."""
         while True:
             await self._clock.sleep(EVERY)
-            await self.flush(clean=False)
+            try:
+                await self.flush(clean=False)
+            except Exception:  # noqa: BLE001 - diagnostics must not end with one bad line
+                logger.opt(exception=True).error("the request log could not be written")
 
     async def flush(self, *, clean: bool) -> None:
         """Store what is new; with `clean` say that the process ends in good order."""

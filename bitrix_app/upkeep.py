@@ -10,7 +10,7 @@ from loguru import logger
 from bitrix_app.bitrix import bindings
 from bitrix_app.bitrix.auth import TokenRefresher
 from bitrix_app.bitrix.client import BitrixClient
-from bitrix_app.bitrix.users import app_info, notify
+from bitrix_app.bitrix.users import app_info, directories, notify
 from bitrix_app.core.commands import EnsureBindings, Notify, Priority, RefreshDirectory, RefreshTokens
 from bitrix_app.core.errors import Trouble, Unreadable
 from bitrix_app.core.jobs import Job
@@ -88,8 +88,21 @@ class Upkeep:
         await self._remember_app(portal, info.result)
         count = await self._directory.refresh(portal)
         logger.info("directory of {}: {} users", portal.domain, count)
+        await self._snapshots(portal)
         if portal.unitalk_key:
             await self._pbx_lines(portal)
+
+    async def _snapshots(self, portal: Portal) -> None:
+        """Lines and stages; a part that fails or comes back empty keeps its last good snapshot."""
+        answers = await self._client.batch(portal, directories(), Priority.BACKFILL)
+        for kind, answer in answers.items():
+            if isinstance(answer, Trouble):
+                logger.warning("{} of {} were not told: {}", kind, portal.domain, answer.code)
+                continue
+            rows = tuple(dict(row) for row in answer.result or () if isinstance(row, dict))
+            if rows:
+                snapshot = Snapshot(kind, self._clock.now(), rows)
+                await self._store.save_snapshot(portal.member_id, snapshot)
 
     async def _remember_app(self, portal: Portal, info: object) -> None:
         if not isinstance(info, dict):

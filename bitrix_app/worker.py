@@ -6,7 +6,6 @@ One dispatcher looks for due work; `bitrix_app.lanes.PortalLanes` delivers a por
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
@@ -14,20 +13,18 @@ from typing import Final
 from loguru import logger
 
 from bitrix_app.core.advance import Owed
-from bitrix_app.core.commands import EnsureBindings, Priority, RefreshDirectory, RefreshTokens
+from bitrix_app.core.chores import rounds
 from bitrix_app.core.portal import Portal, PortalState
 from bitrix_app.core.ports import Clock
 from bitrix_app.core.store import DueWake, Store, StoreUnavailable, Unit
-from bitrix_app.intake import BINDINGS_LANE, DIRECTORY_LANE, TOKENS_LANE, Intake
+from bitrix_app.intake import Intake
 from bitrix_app.lanes import PortalLanes
+from bitrix_app.waiting import sleep_or_nudge
 
 LOOK_AGAIN: Final = 1.0
 """Seconds between looks when something is due that cannot run now (a paused portal, a held lane)."""
 LONGEST_SLEEP: Final = 30.0
 ROUNDS_EVERY: Final = 60.0
-BINDINGS_EVERY: Final = 86_400.0
-DIRECTORY_EVERY: Final = 3_600.0
-TOKENS_EVERY: Final = 86_400.0
 SUSPENDED_LOOK: Final = 1_800.0
 PRUNE_EVERY: Final = 3_600.0
 STOP_WITHIN: Final = 10.0
@@ -81,7 +78,11 @@ class Worker:
             except StoreUnavailable as away:
                 logger.error("the store is away: {}", away.reason)
                 pause = LOOK_AGAIN
-            await self._wait(pause)
+            except Exception:  # noqa: BLE001 - a fault of one turn must not end all work
+                logger.opt(exception=True).error("a turn of the worker failed")
+                pause = LOOK_AGAIN
+            await sleep_or_nudge(self._clock, pause, self._nudged)
+            self._nudged.clear()
 
     async def stop(self) -> None:
         """Claim nothing more; what is in flight gets its time, then the rest is cut off (doubt)."""
@@ -123,22 +124,12 @@ class Worker:
             lanes.start()
         lanes.nudge()
 
-    async def _wait(self, seconds: float) -> None:
-        """Sleep on the clock, but get up at a nudge."""
-        nap = asyncio.ensure_future(self._clock.sleep(seconds))
-        nudge = asyncio.ensure_future(self._nudged.wait())
-        try:
-            await asyncio.wait({nap, nudge}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (nap, nudge):
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
-        self._nudged.clear()
-
     async def _rounds(self, now: float) -> None:
         """Once a minute: what is daily or hourly and has come round; retention."""
         self._upkeep_tick()
+        rescued = await self._store.rescue(now)
+        if rescued:
+            logger.warning("{} jobs were held beyond their lease; each is looked into", rescued)
         for portal in await self._store.portals():
             if portal.state is PortalState.ACTIVE:
                 await self._rounds_of(portal, now)
@@ -159,12 +150,7 @@ class Worker:
         await self._store.transact(work)
 
     async def _rounds_of(self, portal: Portal, now: float) -> None:
-        daily = (
-            ("bindings", BINDINGS_EVERY, BINDINGS_LANE, Owed("bindings", EnsureBindings(), Priority.CRM)),
-            ("agents", DIRECTORY_EVERY, DIRECTORY_LANE, Owed("directory", RefreshDirectory(), Priority.CRM)),
-            ("tokens", TOKENS_EVERY, TOKENS_LANE, Owed("tokens", RefreshTokens(), Priority.CRM)),
-        )
-        for kind, every, lane, owed in daily:
+        for kind, every, lane, owed in rounds():
             snapshot = await self._store.snapshot(portal.member_id, kind)
             if snapshot is not None and now - snapshot.taken_at < every:
                 continue

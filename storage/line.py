@@ -37,7 +37,6 @@ async def open_line(path: Path, *, factory: type[sqlite3.Connection] = sqlite3.C
             path,
             timeout=0.2,
             isolation_level=None,
-            check_same_thread=False,
             cached_statements=_STATEMENTS,
             factory=factory,
         )

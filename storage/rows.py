@@ -46,7 +46,7 @@ def call_row(call: Call, now: float) -> Row:
         clean_or_none(call.pbx_id),
         clean_or_none(call.pbx_dbid),
         digits(call.number or call.raw_number),
-        call.bitrix_call_id,
+        clean_or_none(call.bitrix_call_id),
         call.phase.value,
         call.start,
         call.first_seen_at,

@@ -198,14 +198,18 @@ class SqliteStore:
         if self._writer.trouble is not None and not self._writer.latched:
             with suppress(StoreUnavailable):  # the writer remembers why
                 await self._write(_V["probe"], (self._book.now(),))
-        trouble = self._writer.trouble
+        trouble, oldest = self._writer.trouble, None
+        try:
+            oldest = await self._reading.oldest_due()
+        except StoreUnavailable as unreadable:
+            trouble = trouble or unreadable.reason
         return {
             "database": "sqlite",
             "version": sqlite3.sqlite_version,
             "writable": trouble is None,
             "reason": trouble,
             "schema": self._schema,
-            "oldest_due": await self._reading.oldest_due(),
+            "oldest_due": oldest,
             "waiting": self._writer.waiting,
             "file_bytes": _size(self._path),
             "wal_bytes": _size(self._path.with_name(self._path.name + "-wal")),

@@ -188,4 +188,3 @@ class UnitalkClient:
         self._free_at[key] = at + self._gap
         if at > now:
             await self._clock.sleep(at - now)
-

@@ -237,6 +237,11 @@ def is_not_found(trouble: BaseException) -> bool:
     return isinstance(trouble, Trouble) and (CALL_LOST in trouble.message.lower() or is_not_finished(trouble))
 
 
+def is_user_gone(trouble: BaseException) -> bool:
+    """USER_ID names nobody active: our snapshot of the people is older than a dismissal (§6.1)."""
+    return isinstance(trouble, Trouble) and "user is not found or is not active" in trouble.message.lower()
+
+
 def is_not_finished(trouble: BaseException) -> bool:
     """The call is not in the statistics (yet): attach and transcription come after finish."""
     return isinstance(trouble, Trouble) and any(text in trouble.message.lower() for text in NOT_FINISHED)

@@ -50,3 +50,12 @@ def app_info() -> RestCall:
 def notify(user_id: int, message: str, tag: str) -> RestCall:
     """`im.notify.system.add`: a later notice of the same TAG replaces it (bitrix24.md §9.1)."""
     return RestCall("im.notify.system.add", {"USER_ID": user_id, "MESSAGE": message, "TAG": tag}, reads=False)
+
+
+def directories() -> dict[str, RestCall]:
+    """Lines of our app and stages of leads and deals, as one batch (bitrix24.md §6.7, §7.5)."""
+    return {
+        "lines": RestCall("telephony.externalLine.get", {}, reads=True),
+        "lead_stages": RestCall("crm.status.list", {"filter": {"ENTITY_ID": "STATUS"}}, reads=True),
+        "deal_stages": RestCall("crm.status.list", {"filter": {"ENTITY_ID": "DEAL_STAGE"}}, reads=True),
+    }

@@ -25,11 +25,14 @@ def new_activity(world: World, owner: tuple[int, int], author: int, **fields: An
     values: dict[str, Any] = {
         "ID": str(number), "OWNER_ID": str(owner[1]), "OWNER_TYPE_ID": str(owner[0]), "TYPE_ID": "6",
         "PROVIDER_ID": "", "PROVIDER_TYPE_ID": "", "PROVIDER_GROUP_ID": None, "ASSOCIATED_ENTITY_ID": "0",
-        "SUBJECT": "", "CREATED": now, "LAST_UPDATED": now, "START_TIME": now, "END_TIME": now, "DEADLINE": now,
+        "SUBJECT": "", "CREATED": now, "LAST_UPDATED": now, "START_TIME": now, "END_TIME": now,
+        "DEADLINE": now,
         "COMPLETED": "N", "STATUS": "1", "RESPONSIBLE_ID": str(author), "PRIORITY": "2", "NOTIFY_TYPE": "0",
         "NOTIFY_VALUE": "0", "DESCRIPTION": "", "DESCRIPTION_TYPE": "1", "DIRECTION": "0", "LOCATION": "",
-        "SETTINGS": [], "ORIGINATOR_ID": None, "ORIGIN_ID": None, "AUTHOR_ID": str(author), "EDITOR_ID": str(author),
-        "PROVIDER_PARAMS": [], "PROVIDER_DATA": None, "RESULT_MARK": "0", "RESULT_VALUE": None, "RESULT_SUM": None,
+        "SETTINGS": [], "ORIGINATOR_ID": None, "ORIGIN_ID": None, "AUTHOR_ID": str(author),
+        "EDITOR_ID": str(author),
+        "PROVIDER_PARAMS": [], "PROVIDER_DATA": None, "RESULT_MARK": "0", "RESULT_VALUE": None,
+        "RESULT_SUM": None,
         "RESULT_CURRENCY_ID": None, "RESULT_STATUS": "0", "RESULT_STREAM": "0", "RESULT_SOURCE_ID": None,
         "AUTOCOMPLETE_RULE": "0", **fields,
     }  # fmt: skip
@@ -91,8 +94,9 @@ def settle_missed_calls(world: World, number: str, author: int | None) -> None:
 
 
 def _files(world: World, activity: Activity) -> list[dict[str, Any]]:
-    address = f"{world.base_url}/bitrix/tools/crm_show_file.php?fileId={{}}&ownerTypeId=6&ownerId={activity.id}&auth="
-    return [{"id": number, "url": address.format(number)} for number in activity.files]
+    script = f"{world.base_url}/bitrix/tools/crm_show_file.php"
+    owner = f"ownerTypeId={ACTIVITY_TYPE}&ownerId={activity.id}"
+    return [{"id": one, "url": f"{script}?fileId={one}&{owner}&auth="} for one in activity.files]
 
 
 def _find(hit: Hit, name: str = "id") -> Activity:

@@ -1,4 +1,4 @@
-"""crm.lead|deal|contact|company.*: the old methods, all strings, errors with an empty code (bitrix24.md §7.3)."""
+"""crm.lead|deal|contact|company.*: the old methods. Strings, errors with an empty code (bitrix24.md §7.3)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from bitrix_app.sandbox.crm_fields import (
     DEFAULTS,
     LEAD,
     SERVICE_FIELDS,
+    STAGE_FIELDS,
     TYPE_NAMES,
     classic_value,
     is_user_field,
@@ -34,7 +35,7 @@ def show(item: CrmItem) -> dict[str, Any]:
     """A record as crm.lead.get answers it: strings, and the multifields it has."""
     values: dict[str, Any] = {"ID": str(item.id)}
     for name in (*DEFAULTS[item.type_id], *SERVICE_FIELDS):
-        if name != "id":
+        if name != "id" and (item.type_id in STAGE_FIELDS or not name.startswith("moved")):
             values[old_name(item.type_id, name)] = classic_value(name, item.fields.get(name))
     for name, value in item.fields.items():
         if is_user_field(name):
@@ -95,7 +96,7 @@ def _item(hit: Hit, type_id: int) -> CrmItem:
     return item
 
 
-def _write(hit: Hit, work: Callable[[], Any]) -> Any:
+def _write(work: Callable[[], Any]) -> Any:
     try:
         return work()
     except RestError as error:  # the old methods have no codes
@@ -139,13 +140,13 @@ def _register(type_id: int) -> None:
     @METHODS.add(f"{family}.add", "crm")
     def add(hit: Hit) -> int:
         fields = _fields(hit, type_id)
-        created: CrmItem = _write(hit, lambda: crm.create(hit.world, type_id, fields, hit.user_id))
+        created: CrmItem = _write(lambda: crm.create(hit.world, type_id, fields, hit.user_id))
         return created.id
 
     @METHODS.add(f"{family}.update", "crm")
     def update(hit: Hit) -> bool:
         item, fields = _item(hit, type_id), _fields(hit, type_id)
-        _write(hit, lambda: crm.update(hit.world, item, fields, hit.user_id))
+        _write(lambda: crm.update(hit.world, item, fields, hit.user_id))
         return True
 
     @METHODS.add(f"{family}.delete", "crm")

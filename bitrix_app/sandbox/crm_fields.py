@@ -15,38 +15,39 @@ _UTM = "utmSource utmMedium utmCampaign utmContent utmTerm"
 
 # What an item shows, in the order of the samples; other fields show once they have a value.
 ITEM_KEYS: dict[int, tuple[str, ...]] = {
-    LEAD: tuple(
-        f"{_COMMON} companyId contactId stageId stageSemanticId opportunity currencyId isManualOpportunity sourceId "
-        "title name lastName hasPhone hasEmail hasImol originatorId originId isReturnCustomer movedBy movedTime".split()
-    ),
-    DEAL: tuple(
-        f"{_COMMON} leadId companyId contactId title categoryId stageId stageSemanticId isNew closed opportunity "
-        "currencyId isManualOpportunity sourceId movedBy movedTime lastActivityBy lastActivityTime".split()
-    ),
-    CONTACT: tuple(
-        f"{_COMMON} companyId leadId name lastName secondName honorific post typeId sourceId sourceDescription comments "
-        "export hasPhone hasEmail hasImol originatorId originId lastActivityBy lastActivityTime "
-        f"{_UTM}".split()
-    ),
-    COMPANY: tuple(
-        f"{_COMMON} leadId title typeId industry comments hasPhone hasEmail hasImol originatorId originId "
-        f"lastActivityBy lastActivityTime {_UTM}".split()
-    ),
+    type_id: tuple(f"{_COMMON} {names}".split())
+    for type_id, names in {
+        LEAD: "companyId contactId stageId stageSemanticId opportunity currencyId isManualOpportunity "
+        "sourceId title name lastName hasPhone hasEmail hasImol originatorId originId isReturnCustomer "
+        "movedBy movedTime",
+        DEAL: "leadId companyId contactId title categoryId stageId stageSemanticId isNew closed opportunity "
+        "currencyId isManualOpportunity sourceId movedBy movedTime lastActivityBy lastActivityTime",
+        CONTACT: "companyId leadId name lastName secondName honorific post typeId sourceId sourceDescription "
+        "comments export hasPhone hasEmail hasImol originatorId originId lastActivityBy lastActivityTime "
+        + _UTM,
+        COMPANY: "leadId title typeId industry comments hasPhone hasEmail hasImol originatorId originId "
+        "lastActivityBy lastActivityTime " + _UTM,
+    }.items()
 }
 
 # Every field a record of the type may hold, with its value at birth.
 DEFAULTS: dict[int, dict[str, Any]] = {
     LEAD: {
-        "title": "", "honorific": None, "name": None, "secondName": None, "lastName": None, "companyTitle": None,
+        "title": "", "honorific": None, "name": None, "secondName": None, "lastName": None,
+        "companyTitle": None,
         "companyId": 0, "contactId": 0, "isReturnCustomer": "N", "birthdate": "", "sourceId": "CALL",
-        "sourceDescription": None, "stageId": "NEW", "stageSemanticId": "P", "statusDescription": None, "post": None,
+        "sourceDescription": None, "stageId": "NEW", "stageSemanticId": "P", "statusDescription": None,
+        "post": None,
         "comments": None, "currencyId": "EUR", "opportunity": 0, "isManualOpportunity": "N", "hasPhone": "N",
-        "hasEmail": "N", "hasImol": "N", "assignedById": 1, "opened": "Y", "originatorId": None, "originId": None,
+        "hasEmail": "N", "hasImol": "N", "assignedById": 1, "opened": "Y", "originatorId": None,
+        "originId": None,
         "dateClosed": "",
     },
     DEAL: {
-        "title": "", "typeId": "SALE", "stageId": "NEW", "probability": None, "currencyId": "EUR", "opportunity": 0,
-        "isManualOpportunity": "N", "taxValue": 0, "leadId": None, "companyId": 0, "contactId": 0, "quoteId": None,
+        "title": "", "typeId": "SALE", "stageId": "NEW", "probability": None, "currencyId": "EUR",
+        "opportunity": 0,
+        "isManualOpportunity": "N", "taxValue": 0, "leadId": None, "companyId": 0, "contactId": 0,
+        "quoteId": None,
         "begindate": "", "closedate": "", "assignedById": 1, "opened": "Y", "closed": "N", "comments": None,
         "additionalInfo": None, "locationId": None, "categoryId": 0, "stageSemanticId": "P", "isNew": "Y",
         "isRecurring": "N", "isReturnCustomer": "N", "isRepeatedApproach": "N", "sourceId": "CALL",
@@ -59,8 +60,10 @@ DEFAULTS: dict[int, dict[str, Any]] = {
         "assignedById": 1, "opened": "Y", "originatorId": None, "originId": None,
     },
     COMPANY: {
-        "title": "", "typeId": "CUSTOMER", "industry": "OTHER", "leadId": None, "comments": "", "hasPhone": "N",
-        "hasEmail": "N", "hasImol": "N", "assignedById": 1, "opened": "Y", "originatorId": None, "originId": None,
+        "title": "", "typeId": "CUSTOMER", "industry": "OTHER", "leadId": None, "comments": "",
+        "hasPhone": "N",
+        "hasEmail": "N", "hasImol": "N", "assignedById": 1, "opened": "Y", "originatorId": None,
+        "originId": None,
     },
 }  # fmt: skip
 SERVICE_FIELDS: tuple[str, ...] = (
@@ -89,8 +92,8 @@ def old_name(type_id: int, name: str) -> str:
         return _OLD_LEAD_NAMES[name]
     if name in _OLD_NAMES:
         return _OLD_NAMES[name]
-    if name.lower().startswith("uf"):
-        return name.upper() if "_" in name else re.sub(r"(?<!^)([A-Z])", r"_\1", name).upper()
+    if name.startswith("ufCrm_"):
+        return "UF_CRM_" + name[len("ufCrm_") :].upper()
     return re.sub(r"([A-Z])", r"_\1", name).upper()
 
 

@@ -43,10 +43,11 @@ class EventQueue:
         self.waiting: deque[Delivery] = deque()
         self.held = False
         self._wake = asyncio.Event()
+        self._quiet = asyncio.Event()
+        self._quiet.set()
         self._copies: dict[str, int] = {}
         self._lost: dict[str, int] = {}
         self._shuffle = False
-        self._busy = False
 
     # -- what happened ---------------------------------------------------------------------------
 
@@ -143,7 +144,12 @@ class EventQueue:
             mixed = list(self.waiting)
             self._world.rng.shuffle(mixed)
             self.waiting = deque(mixed)
-        self._wake.set()
+        self._rouse()
+
+    def _rouse(self) -> None:
+        if self.waiting and not self.held:
+            self._quiet.clear()
+            self._wake.set()
 
     # -- test hooks ------------------------------------------------------------------------------
 
@@ -159,7 +165,7 @@ class EventQueue:
             rest = [one for index, one in enumerate(waiting) if index not in order]
             self.waiting = deque(chosen + rest)
         self.held = False
-        self._wake.set()
+        self._rouse()
 
     def duplicate(self, event: str, copies: int = 1) -> None:
         """Send the next delivery of that event `copies` times more."""
@@ -181,24 +187,17 @@ class EventQueue:
             await self._wake.wait()
             self._wake.clear()
             while self.waiting and not self.held:
-                await self._send(self.waiting.popleft())
+                await self.post(self.waiting.popleft())
+            self._quiet.set()
 
     async def flush(self) -> None:
         """Deliver everything that waits, here and now (for tests without the background task)."""
         while self.waiting and not self.held:
-            await self._send(self.waiting.popleft())
+            await self.post(self.waiting.popleft())
 
     async def idle(self) -> None:
         """Wait until the background task has nothing left to send."""
-        while (self.waiting and not self.held) or self._busy:
-            await asyncio.sleep(0.001)
-
-    async def _send(self, delivery: Delivery) -> None:
-        self._busy = True
-        try:
-            await self.post(delivery)
-        finally:
-            self._busy = False
+        await self._quiet.wait()
 
     async def post(self, delivery: Delivery) -> None:
         """One POST, whatever comes of it."""

@@ -184,8 +184,13 @@ def _row(hit: Hit, one: OfflineEvent) -> dict[str, Any]:
 
 @METHODS.add("event.offline.list", app_only=True)
 def offline_list(hit: Hit) -> Page:
-    rows = [
-        {**_row(hit, one), "PROCESS_ID": one.process_id, "ERROR": "1" if one.error else "0"}
+    rows = [  # the sample lists without the data
+        {
+            **_row(hit, one),
+            "EVENT_DATA": False,
+            "PROCESS_ID": one.process_id,
+            "ERROR": "1" if one.error else "0",
+        }
         for one in _offline(hit)
     ]
     found = [row for row in rows if matches(row.get, hit.arg("FILTER") or {})]

@@ -77,7 +77,7 @@ class Limits:
         oldest = int(self._clock.now() // 60) - WINDOW_SECONDS // 60
         for minute in [one for one in minutes if one <= oldest]:
             del minutes[minute]
-        return sum(minutes.values())
+        return sum(minutes.values(), 0.0)
 
     def reset_at(self, method: str) -> int:
         """When the oldest minute leaves the window."""

@@ -163,8 +163,8 @@ class SandboxAuthServer:
     async def _token(self, request: Request) -> Response:
         params = dict(request.query_params)
         if request.method == "POST":
-            form = await request.form()
-            params |= {key: value for key, value in form.items() if isinstance(value, str)}
+            async with request.form() as form:
+                params |= {key: value for key, value in form.items() if isinstance(value, str)}
         return await self._answer("oauth.token", params, lambda: self._grant(params))
 
     async def _app_info(self, request: Request) -> Response:

@@ -65,10 +65,12 @@ class Pages:
         state = portal.state
         return {
             "now": portal.world.now_iso(),
-            "portal": {"domain": portal.world.domain, "app": portal.world.card.name, "installed": portal.world.installed,
+            "portal": {"domain": portal.world.domain, "app": portal.world.card.name,
+            "installed": portal.world.installed,
                        "present": portal.world.present, "version": portal.world.version},
             "users": [
-                {"id": one.id, "name": one.full_name, "inner": one.inner, "admin": one.admin, "position": one.position}
+                {"id": one.id, "name": one.full_name, "inner": one.inner, "admin": one.admin,
+                "position": one.position}
                 for one in state.users.values() if one.active
             ],
             "cards": [self._card(state.calls[call_id]) for call_id, owner in state.cards if owner == user_id],
@@ -116,7 +118,8 @@ class Pages:
         rows = [one for one in state.activities.values() if (item.type_id, item.id) in one.bindings]
         notes = [one for one in state.notes if (one.type_id, one.entity_id) == (item.type_id, item.id)]
         return {
-            "kind": TYPE_NAMES[item.type_id], "id": item.id, "title": crm.title_of(item), "phones": item.phones(),
+            "kind": TYPE_NAMES[item.type_id], "id": item.id, "title": crm.title_of(item),
+            "phones": item.phones(),
             "stage": self._stage(item), "responsible": responsible.full_name if responsible else "",
             "activities": [self._activity(one) for one in reversed(rows)],
             "notes": [{"title": one.title, "text": one.text} for one in reversed(notes)],
@@ -130,7 +133,8 @@ class Pages:
     def _activity(self, one: Activity) -> dict[str, Any]:
         return {
             "id": one.id, "subject": one.fields["SUBJECT"], "provider": one.fields["PROVIDER_ID"],
-            "started": one.fields["START_TIME"], "completed": one.fields["COMPLETED"] == "Y", "files": one.files,
+            "started": one.fields["START_TIME"], "completed": one.fields["COMPLETED"] == "Y",
+            "files": one.files,
             "blocks": one.blocks or (one.layout or {}).get("body", {}).get("blocks") or {},
             "entity_type": one.fields["OWNER_TYPE_ID"], "entity_id": one.fields["OWNER_ID"],
         }  # fmt: skip
@@ -185,7 +189,8 @@ class Pages:
         """What `getInitData` answers."""
         portal = self._portal
         return {
-            "DOMAIN": query["DOMAIN"], "PROTOCOL": int(query["PROTOCOL"]), "LANG": query["LANG"], "PATH": "/rest",
+            "DOMAIN": query["DOMAIN"], "PROTOCOL": int(query["PROTOCOL"]), "LANG": query["LANG"],
+            "PATH": "/rest",
             "MEMBER_ID": form["member_id"], "AUTH_ID": form["AUTH_ID"], "REFRESH_ID": form["REFRESH_ID"],
             "AUTH_EXPIRES": int(form["AUTH_EXPIRES"]), "IS_ADMIN": portal.state.users[user_id].admin,
             "APP_OPTIONS": dict(portal.state.app_options),

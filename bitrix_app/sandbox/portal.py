@@ -7,7 +7,7 @@ import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -154,11 +154,7 @@ class SandboxPortal(Inspection):
             "scope": ",".join(self.world.card.scopes),
             "server_domain": self.auth.host,
         }
-        return RedirectResponse(str(request.url.replace_query_params(**query).replace(
-            scheme=urlsplit(self.world.card.app_url).scheme,
-            netloc=urlsplit(self.world.card.app_url).netloc,
-            path=urlsplit(self.world.card.app_url).path,
-        )), 302)  # fmt: skip
+        return RedirectResponse(f"{self.world.card.app_url}?{urlencode(query)}", 302)
 
     async def _show_file(self, request: Request) -> Response:
         """Files of an activity; the address of crm.activity.list wants a token behind `auth=`."""
@@ -191,7 +187,8 @@ class SandboxPortal(Inspection):
     def add_user(self, user: User) -> User:
         """An employee; told to ONUSERADD handlers."""
         self.state.users[user.id] = user
-        data = {"ID": user.id, "ACTIVE": "Y", "NAME": user.name, "LAST_NAME": user.last_name, "EMAIL": user.email,
+        data = {"ID": user.id, "ACTIVE": "Y", "NAME": user.name, "LAST_NAME": user.last_name,
+        "EMAIL": user.email,
                 "UF_DEPARTMENT": user.departments, "WORK_POSITION": user.position}  # fmt: skip
         self.world.emit("ONUSERADD", data, None)
         return user

@@ -50,6 +50,7 @@ class DroppedReply(Response):
         self._full_length = full_length
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del receive  # what the client still had to say does not matter
         raw_send = scope.get(_RAW_SEND)
         transport: Any = getattr(getattr(raw_send, "__self__", None), "transport", None)
         if transport is None:

@@ -1,4 +1,4 @@
-"""The portal's REST: who calls, may he, how often, and the envelope around the answer (bitrix24.md §4, §5)."""
+"""The portal's REST: who calls, may he, how often; the envelope around the answer (bitrix24.md §4, §5)."""
 
 from __future__ import annotations
 
@@ -381,8 +381,8 @@ async def read_params(request: Request) -> dict[str, Any]:
             if isinstance(body, dict):
                 params |= body
     elif kind.startswith(("application/x-www-form-urlencoded", "multipart/form-data")):
-        form = await request.form()
-        params |= unflatten(
-            (key, value) for key, value in form.multi_items() if not isinstance(value, UploadFile)
-        )
+        async with request.form() as form:
+            params |= unflatten(
+                (key, value) for key, value in form.multi_items() if not isinstance(value, UploadFile)
+            )
     return params

@@ -30,10 +30,12 @@ def seed_demo(portal: SandboxPortal) -> None:
     portal.add_department(Department(4, "Sales", 1, MANAGER))
     portal.add_user(User(ADMIN, "Olena", "Hrytsenko", "olena@example.com", inner="2000", admin=True,
                          position="Administrator", time_zone="Europe/Kyiv"))  # fmt: skip
-    portal.add_user(User(MANAGER, "Dmytro", "Savchenko", "dmytro@example.com", inner="2010", position="Head of sales",
+    portal.add_user(User(MANAGER, "Dmytro", "Savchenko", "dmytro@example.com", inner="2010",
+    position="Head of sales",
                          departments=[4], time_zone="Europe/Kyiv"))  # fmt: skip
     for number, name, last_name, inner in _AGENTS:
-        portal.add_user(User(number, name, last_name, f"{name.lower()}@example.com", inner=inner, position="Sales",
+        portal.add_user(User(number, name, last_name, f"{name.lower()}@example.com", inner=inner,
+        position="Sales",
                              departments=[4], time_zone="Europe/Kyiv", sees_statistics=False))  # fmt: skip
     company = portal.add_item("COMPANY", {
         "title": "Northwind Ltd", "assignedById": 12,
@@ -41,7 +43,8 @@ def seed_demo(portal: SandboxPortal) -> None:
     })  # fmt: skip
     for index, (name, last_name, phone, agent) in enumerate(_CONTACTS):
         portal.add_item("CONTACT", {
-            "name": name, "lastName": last_name, "assignedById": agent, "companyId": company.id if index == 0 else 0,
+            "name": name, "lastName": last_name, "assignedById": agent,
+            "companyId": company.id if index == 0 else 0,
             "fm": [
                 {"typeId": "PHONE", "valueType": "MOBILE", "value": phone},
                 {"typeId": "EMAIL", "valueType": "WORK", "value": f"{name.lower()}@example.com"},
@@ -50,7 +53,8 @@ def seed_demo(portal: SandboxPortal) -> None:
     first, second = portal.contacts[0], portal.contacts[1]
     portal.add_item("DEAL", {"title": "Office phones", "contactId": first.id, "companyId": company.id,
                              "assignedById": 11, "stageId": "EXECUTING", "opportunity": 4200.5})  # fmt: skip
-    portal.add_item("DEAL", {"title": "Repeat order", "contactId": second.id, "assignedById": 12, "categoryId": 9,
+    portal.add_item("DEAL", {"title": "Repeat order", "contactId": second.id, "assignedById": 12,
+    "categoryId": 9,
                              "stageId": "C9:NEW", "opportunity": 1250})  # fmt: skip
     for index, agent in enumerate(AGENTS[:3]):
         portal.add_item("LEAD", {

@@ -66,12 +66,12 @@ class Transfers:
         return grant, pair.user_id
 
     async def _upload(self, request: Request, grant: UploadGrant) -> Response:
-        form = await request.form(max_part_size=512 * 1024 * 1024)
-        part = form.get("file")
-        if not isinstance(part, UploadFile):
-            raise RestError("ERROR_CORE", "File content is empty.")
-        content = await part.read()
-        name = part.filename or ""
+        async with request.form(max_part_size=512 * 1024 * 1024) as form:
+            part = form.get("file")
+            if not isinstance(part, UploadFile):
+                raise RestError("ERROR_CORE", "File content is empty.")
+            content = await part.read()
+            name = part.filename or ""
         if grant.kind == "upload.telephony":
             result: object = recordings.finish_upload(self._world, grant.params, name, content)
         else:

@@ -13,9 +13,9 @@ from loguru import logger
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from bitrix_app.core.chores import portal_work
 from bitrix_app.core.portal import Portal, PortalState
 from bitrix_app.core.store import Unit, WebhookToken
-from bitrix_app.intake import portal_work
 from bitrix_app.web.bodies import read_json
 from bitrix_app.web.call_view import people_of
 from bitrix_app.web.deps import WebDeps

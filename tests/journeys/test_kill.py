@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import signal
 from pathlib import Path
 
@@ -71,3 +72,29 @@ async def test_sigterm_finishes_what_is_in_flight(tmp_path: Path) -> None:
         await app.start()
         await arrived(app, 1, within=30)
         assert len(app.portal.calls) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+async def test_kills_at_random_moments_lose_and_double_nothing(tmp_path: Path, seed: int) -> None:
+    """Twenty kills a run, each at a random moment while calls are being written to the portal."""
+    chance = random.Random(seed)
+    async with killable(tmp_path) as app:
+        await app.start()
+        await app.install()
+        acknowledged = 0
+        for number in range(20):
+            for again in range(3):
+                call = one_call(app, number * 3 + again)
+                assert await post_end(app, call) == 200
+                acknowledged += 1
+            await asyncio.sleep(chance.random() * 0.6)
+            await app.kill()
+            await app.start()
+        await arrived(app, acknowledged, within=300)
+        await asyncio.sleep(1)
+        numbers = [call.number for call in app.portal.calls]
+        assert sorted(numbers) == sorted(set(numbers)), "a call was written twice"
+        assert len(numbers) == acknowledged
+        assert app.portal.open_cards() == []
+        assert len(app.portal.activities) == acknowledged

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from bitrix_app.clock import VirtualClock
-from bitrix_app.core.ports import HttpRequest, HttpResponse
+from bitrix_app.core.ports import Download, HttpRequest, HttpResponse
 from bitrix_app.sandbox.portal import AppCard, SandboxPortal
 from bitrix_app.sandbox.seed import seed_demo
 
@@ -43,6 +44,11 @@ class Net:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    async def download(
+        self, request: HttpRequest, target: Path, *, max_bytes: int, max_seconds: float
+    ) -> Download:
+        raise AssertionError("the portal never streams to a file")
 
 
 class Api:

@@ -13,7 +13,8 @@ pytestmark = pytest.mark.anyio
 
 # the order of the keys in the samples
 AUTH = [
-    "access_token", "expires", "expires_in", "scope", "domain", "server_endpoint", "status", "client_endpoint",
+    "access_token", "expires", "expires_in", "scope", "domain", "server_endpoint", "status",
+    "client_endpoint",
     "member_id", "user_id",
 ]  # fmt: skip
 PLACE = ["domain", "server_endpoint", "client_endpoint", "member_id", "application_token"]
@@ -38,7 +39,8 @@ async def test_form_of_a_call_event(net: Net, api: Api) -> None:
     assert request.headers["Content-Type"] == "application/x-www-form-urlencoded"
     form = dict(parse_qsl(request.body.decode(), keep_blank_values=True))
     data = [
-        "CALL_ID", "CALL_TYPE", "PHONE_NUMBER", "PORTAL_NUMBER", "PORTAL_USER_ID", "CALL_DURATION", "CALL_START_DATE",
+        "CALL_ID", "CALL_TYPE", "PHONE_NUMBER", "PORTAL_NUMBER", "PORTAL_USER_ID", "CALL_DURATION",
+        "CALL_START_DATE",
         "COST", "COST_CURRENCY", "CALL_FAILED_CODE", "CALL_FAILED_REASON", "CRM_ACTIVITY_ID",
     ]  # fmt: skip
     expected = ["event", "event_handler_id", *(f"data[{name}]" for name in data), "ts"]
@@ -46,7 +48,11 @@ async def test_form_of_a_call_event(net: Net, api: Api) -> None:
     assert (form["event"], form["data[CALL_ID]"], form["data[PHONE_NUMBER]"]) == (
         "ONVOXIMPLANTCALLEND", call_id, "+380440000001",
     )  # fmt: skip
-    assert (form["ts"], form["auth[expires]"], form["auth[expires_in]"]) == ("1788333300", "1788336900", "3600")
+    assert (form["ts"], form["auth[expires]"], form["auth[expires_in]"]) == (
+        "1788333300",
+        "1788336900",
+        "3600",
+    )
     pair = api.portal.auth.find(form["auth[access_token]"])
     assert pair is not None
     assert pair.user_id == 1  # the token acts as the user who triggered
@@ -57,7 +63,15 @@ async def test_install_event_carries_a_working_refresh_token(api: Api) -> None:
     assert api.portal.finish_install(1) is True
     await api.portal.events.flush()
     form = api.portal.deliveries[0].form
-    head = ["event", "event_handler_id", "data[VERSION]", "data[ACTIVE]", "data[INSTALLED]", "data[LANGUAGE_ID]", "ts"]
+    head = [
+        "event",
+        "event_handler_id",
+        "data[VERSION]",
+        "data[ACTIVE]",
+        "data[INSTALLED]",
+        "data[LANGUAGE_ID]",
+        "ts",
+    ]
     assert list(form) == [*head, *auth_keys([*AUTH, "refresh_token", "application_token"])]
     assert (form["data[VERSION]"], form["data[ACTIVE]"], form["data[INSTALLED]"]) == ("1", "Y", "Y")
     assert len(form["auth[refresh_token]"]) == 70
@@ -165,9 +179,16 @@ async def test_bind_rules(api: Api) -> None:
     assert await api.call("event.bind", event="ONCRMLEADADD", handler=HANDLER) is True
     again = await api.refuse("event.bind", event="ONCRMLEADADD", handler=HANDLER)
     assert again == (400, "ERROR_CORE", "Unable to set event handler: Handler already binded")
-    assert (await api.refuse("event.bind", event="ONNOTHING", handler=HANDLER))[:2] == (400, "ERROR_EVENT_NOT_FOUND")
-    assert (await api.refuse("event.bind", event="ONCRMLEADADD", handler="nowhere"))[1] == "ERROR_WRONG_HANDLER_URL"
-    assert (await api.refuse("event.bind", event="ONCRMLEADADD", handler="ftp://a/b"))[1] == "ERROR_UNSUPPORTED_PROTOCOL"
+    assert (await api.refuse("event.bind", event="ONNOTHING", handler=HANDLER))[:2] == (
+        400,
+        "ERROR_EVENT_NOT_FOUND",
+    )
+    assert (await api.refuse("event.bind", event="ONCRMLEADADD", handler="nowhere"))[
+        1
+    ] == "ERROR_WRONG_HANDLER_URL"
+    assert (await api.refuse("event.bind", event="ONCRMLEADADD", handler="ftp://a/b"))[
+        1
+    ] == "ERROR_UNSUPPORTED_PROTOCOL"
     agent = api.as_user(11)
     assert (await agent.refuse("event.bind", event="ONCRMLEADADD", handler=HANDLER, auth_type=1))[:2] == (
         403, "ACCESS_DENIED",

@@ -37,7 +37,8 @@ async def test_refresh_rotates_the_pair(auth: httpx.AsyncClient, api: Api) -> No
     assert first.status_code == 200
     body = first.json()
     assert set(body) == {
-        "access_token", "client_endpoint", "domain", "expires", "expires_in", "member_id", "refresh_token", "scope",
+        "access_token", "client_endpoint", "domain", "expires", "expires_in", "member_id", "refresh_token",
+        "scope",
         "server_endpoint", "status", "user_id",
     }  # fmt: skip
     assert body["user_id"] == 1
@@ -115,7 +116,9 @@ async def test_code_works_once_for_30_seconds(
     first = await auth.get("http://auth/oauth/token/", params=params(code))
     assert "user_id" not in first.json()
     assert first.json()["expires_in"] == 3600
-    assert (await auth.get("http://auth/oauth/token/", params=params(code))).json()["error"] == "invalid_grant"
+    assert (await auth.get("http://auth/oauth/token/", params=params(code))).json()[
+        "error"
+    ] == "invalid_grant"
     late = portal.auth.issue_code(portal.world.member_id, 1)
     await clock.advance(30)
     assert (await auth.get("http://auth/oauth/token/", params=params(late))).status_code == 400
@@ -127,7 +130,8 @@ async def test_app_info_tells_who_a_token_is(auth: httpx.AsyncClient, api: Api) 
     assert set(body) == {"result", "time"}
     assert set(body["result"]) == {"client_id", "scope", "expires", "install", "user_id"}
     assert set(body["result"]["install"]) == {
-        "installed", "version", "status", "scope", "domain", "uri", "client_endpoint", "member_id", "member_type",
+        "installed", "version", "status", "scope", "domain", "uri", "client_endpoint", "member_id",
+        "member_type",
     }  # fmt: skip
     assert body["result"]["user_id"] == "12"
     assert body["result"]["install"]["client_endpoint"] == "http://127.0.0.1:9000/rest/"
@@ -146,3 +150,13 @@ async def test_one_socket_serves_both(api: Api) -> None:
         "ID", "CODE", "VERSION", "STATUS", "INSTALLED", "PAYMENT_EXPIRED", "DAYS", "LANGUAGE_ID", "LICENSE",
         "LICENSE_TYPE", "LICENSE_FAMILY",
     }  # fmt: skip
+
+
+async def test_authorize_sends_the_code_to_the_app(api: Api) -> None:
+    query = {"client_id": CARD.client_id, "state": "s1"}
+    answer = await api.http.get("/oauth/authorize/", params=query)
+    where = httpx.URL(answer.headers["location"])
+    assert str(where).startswith(CARD.app_url)
+    assert set(where.params) == {"code", "state", "domain", "member_id", "scope", "server_domain"}
+    assert where.params["state"] == "s1"
+    assert (await api.http.get("/oauth/authorize/", params={"client_id": "other"})).status_code == 400

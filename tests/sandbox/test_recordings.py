@@ -32,7 +32,9 @@ async def test_base64(api: Api) -> None:
     assert tree["Company Drive"] == {"Telephony - call recordings": {"2026-09": {"a.mp3": len(MP3)}}}
     row = (await api.call("voximplant.statistic.get", FILTER={"CALL_ID": call_id}))[0]
     assert row["RECORD_FILE_ID"] == answer["FILE_ID"]
-    listed = await api.call("crm.activity.list", filter={"=ORIGIN_ID": f"VI_{call_id}"}, select=["ID", "FILES"])
+    listed = await api.call(
+        "crm.activity.list", filter={"=ORIGIN_ID": f"VI_{call_id}"}, select=["ID", "FILES"]
+    )
     assert [one["id"] for one in listed[0]["FILES"]] == [answer["FILE_ID"]]
 
 
@@ -64,7 +66,9 @@ async def test_by_url(net: Net, api: Api) -> None:
     call_id = await api.finished()
     good, bad = "http://records.example/r/6f?sig=1", "http://records.example/missing.mp3"
     net.answers = {good: HttpResponse(200, {}, MP3), bad: HttpResponse(404, {}, b"")}
-    assert (await api.refuse(ATTACH, CALL_ID=call_id, RECORD_URL=bad))[2] == "Server returns HTTP error code 404"
+    assert (await api.refuse(ATTACH, CALL_ID=call_id, RECORD_URL=bad))[
+        2
+    ] == "Server returns HTTP error code 404"
     await api.call(ATTACH, CALL_ID=call_id, RECORD_URL=good)  # no extension: .mp3 is appended
     folder = api.portal.drive_tree()["Company Drive"]["Telephony - call recordings"]["2026-09"]
     assert list(folder) == ["6f.mp3"]
@@ -83,7 +87,10 @@ async def test_by_url(net: Net, api: Api) -> None:
             {"FILENAME": "a.mp3", "FILE_CONTENT": "***"},
             "File content is not properly encoded. Base64 encoding is expected.",
         ),
-        ({"FILENAME": "a.mp3", "FILE_CONTENT": b64(b"<html>")}, "Wrong file extension. Only wav and mp3 are allowed"),
+        (
+            {"FILENAME": "a.mp3", "FILE_CONTENT": b64(b"<html>")},
+            "Wrong file extension. Only wav and mp3 are allowed",
+        ),
     ],
 )
 async def test_refusals(api: Api, params: dict[str, Any], text: str) -> None:

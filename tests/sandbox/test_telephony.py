@@ -157,15 +157,15 @@ async def test_employee_number_makes_no_lead(api: Api) -> None:
 async def test_internal_call_has_no_crm(api: Api) -> None:
     answer = await api.register(PHONE_NUMBER="2002", CRM_CREATE=1)
     assert (answer["CRM_ENTITY_TYPE"], answer["CRM_ENTITY_ID"]) == ("", 0)
-    row = await api.call(
-        "telephony.externalcall.finish", CALL_ID=answer["CALL_ID"], USER_ID=11, DURATION=5
-    )
+    row = await api.call("telephony.externalcall.finish", CALL_ID=answer["CALL_ID"], USER_ID=11, DURATION=5)
     assert row["CRM_ACTIVITY_ID"] is None
 
 
 async def test_outgoing_creation_is_governed_by_the_line(api: Api) -> None:
     await api.call("telephony.externalLine.add", NUMBER="L1", CRM_AUTO_CREATE="N")
-    assert (await api.register(PHONE_NUMBER=NEW, TYPE=1, CRM_CREATE=1, LINE_NUMBER="L1"))["CRM_CREATED_LEAD"] is None
+    assert (await api.register(PHONE_NUMBER=NEW, TYPE=1, CRM_CREATE=1, LINE_NUMBER="L1"))[
+        "CRM_CREATED_LEAD"
+    ] is None
     assert (await api.register(PHONE_NUMBER=NEW, TYPE=2, CRM_CREATE=1, LINE_NUMBER="L1"))["CRM_CREATED_LEAD"]
 
 
@@ -192,10 +192,16 @@ async def test_show_and_hide_several(api: Api) -> None:
 async def test_finish_answer(api: Api) -> None:
     call_id = (await api.register(EXTERNAL_CALL_ID="X1", LINE_NUMBER="+380440000100"))["CALL_ID"]
     row = await api.call(
-        "telephony.externalcall.finish", CALL_ID=call_id, USER_PHONE_INNER="2002", DURATION=95, COST=0.12, VOTE=5
+        "telephony.externalcall.finish",
+        CALL_ID=call_id,
+        USER_PHONE_INNER="2002",
+        DURATION=95,
+        COST=0.12,
+        VOTE=5,
     )
     assert set(row) == {
-        "CALL_ID", "EXTERNAL_CALL_ID", "PORTAL_USER_ID", "PHONE_NUMBER", "PORTAL_NUMBER", "INCOMING", "CALL_DURATION",
+        "CALL_ID", "EXTERNAL_CALL_ID", "PORTAL_USER_ID", "PHONE_NUMBER", "PORTAL_NUMBER", "INCOMING",
+        "CALL_DURATION",
         "CALL_START_DATE", "CALL_STATUS", "CALL_VOTE", "COST", "COST_CURRENCY", "CALL_FAILED_CODE",
         "CALL_FAILED_REASON", "REST_APP_ID", "REST_APP_NAME", "CRM_ACTIVITY_ID", "COMMENT", "CRM_ENTITY_TYPE",
         "CRM_ENTITY_ID", "ID",
@@ -266,7 +272,10 @@ async def test_search(api: Api) -> None:
     }  # fmt: skip
     assert await api.call("telephony.externalcall.searchCrmEntities", PHONE_NUMBER=NEW) == []
     api.portal.state.users[12].sees_all_crm = False
-    assert await api.as_user(12).call("telephony.externalcall.searchCrmEntities", PHONE_NUMBER="+380440000001") == []
+    assert (
+        await api.as_user(12).call("telephony.externalcall.searchCrmEntities", PHONE_NUMBER="+380440000001")
+        == []
+    )
 
 
 async def test_lines(api: Api) -> None:
@@ -287,11 +296,15 @@ async def test_statistics(portal: SandboxPortal, api: Api) -> None:
         await api.finished(EXTERNAL_CALL_ID=f"X{number}")
     rows = await api.call("voximplant.statistic.get", FILTER={"EXTERNAL_CALL_ID": "X1"})
     assert len(rows) == 1
-    assert all(value is None or isinstance(value, str) for key, value in rows[0].items() if key != "RECORD_FILE_ID")
+    assert all(
+        value is None or isinstance(value, str) for key, value in rows[0].items() if key != "RECORD_FILE_ID"
+    )
     assert rows[0]["CALL_START_DATE"] == "2026-09-02T10:15:00+03:00"
     newest = await api.call("voximplant.statistic.get", FILTER={">ID": 1}, SORT="ID", ORDER="DESC")
     assert [one["ID"] for one in newest] == ["3", "2"]
-    dated = await api.call("voximplant.statistic.get", FILTER={">=CALL_START_DATE": "2026-09-02T07:15:00+00:00"})
+    dated = await api.call(
+        "voximplant.statistic.get", FILTER={">=CALL_START_DATE": "2026-09-02T07:15:00+00:00"}
+    )
     assert len(dated) == 3
     assert (await api.as_user(11).refuse("voximplant.statistic.get"))[:2] == (403, "ACCESS_DENIED")
     assert portal.calls[0].line == ""

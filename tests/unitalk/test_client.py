@@ -73,7 +73,9 @@ class Bench:
         return await task
 
 
-@pytest.mark.parametrize("trouble", [NotSent("x"), AnswerLost("x"), BROKEN, Unavailable("x"), json_answer([], 500)])
+@pytest.mark.parametrize(
+    "trouble", [NotSent("x"), AnswerLost("x"), BROKEN, Unavailable("x"), json_answer([], 500)]
+)
 async def test_a_read_is_tried_three_times(trouble: Scripted) -> None:
     bench = Bench(trouble, trouble, json_answer([]))
     assert await bench.run(bench.client.users(KEY)) == []
@@ -89,7 +91,12 @@ async def test_full_jitter_and_the_pace_both_hold() -> None:
 
 @pytest.mark.parametrize(
     ("trouble", "branch"),
-    [(NotSent("x"), NotSent), (AnswerLost("x"), Unavailable), (BROKEN, VendorBroken), (Unavailable("x"), Unavailable)],
+    [
+        (NotSent("x"), NotSent),
+        (AnswerLost("x"), Unavailable),
+        (BROKEN, VendorBroken),
+        (Unavailable("x"), Unavailable),
+    ],
 )
 async def test_a_read_gives_up_without_doubt(trouble: Scripted, branch: type[Trouble]) -> None:
     bench = Bench(*[trouble] * 4)
@@ -118,7 +125,12 @@ async def test_a_write_is_said_again_only_when_nothing_was_sent() -> None:
     bench = Bench(NotSent("x"), NotSent("x"), OK)
     await bench.run(bench.client.direct_call(KEY, "2001", "+380440000011", "m"))
     assert len(bench.sent_at) == 3
-    for doubtful in (AnswerLost("x"), BROKEN, THROTTLED, json_answer({"status": "Error", "message": "Internal error"})):
+    for doubtful in (
+        AnswerLost("x"),
+        BROKEN,
+        THROTTLED,
+        json_answer({"status": "Error", "message": "Internal error"}),
+    ):
         bench = Bench(doubtful, OK)
         with pytest.raises(AnswerLost):
             await bench.run(bench.client.direct_call(KEY, "2001", "+380440000011", "m"))
@@ -161,7 +173,9 @@ class Archive:
 
 async def collected(bench: Bench) -> list[dict[str, Any]]:
     async def gather() -> list[dict[str, Any]]:
-        return [row async for row in bench.client.history(KEY, 1_770_674_400.0, 1_770_760_799.0, "Europe/Kyiv")]
+        return [
+            row async for row in bench.client.history(KEY, 1_770_674_400.0, 1_770_760_799.0, "Europe/Kyiv")
+        ]
 
     return await bench.run(gather())
 
@@ -172,7 +186,9 @@ async def test_history_gives_each_row_once_though_pages_shift(tells_count: bool)
     rows = await collected(Bench(*[archive] * 9))
     assert [row["dbid"] for row in rows] == list(range(2500, 0, -1))
     assert [x["offset"] for x in archive.asked][:3] == [0, 1000, 2000]
-    assert {(x["dateFrom"], x["dateTo"]) for x in archive.asked} == {("2026-02-10 00:00:00", "2026-02-10 23:59:59")}
+    assert {(x["dateFrom"], x["dateTo"]) for x in archive.asked} == {
+        ("2026-02-10 00:00:00", "2026-02-10 23:59:59")
+    }
 
 
 async def test_history_falls_back_to_the_old_limit_and_remembers_it() -> None:
@@ -203,9 +219,11 @@ async def test_an_empty_period() -> None:
 
 
 async def test_every_try_is_logged_and_nothing_secret_is() -> None:
-    bench = Bench(NotSent("no way"), json_answer({"status": "Error", "message": f"{KEY} for 380440000011 is bad"}))
+    bench = Bench(
+        NotSent("no way"), json_answer({"status": "Error", "message": f"{KEY} for 380440000011 is bad"})
+    )
+    origin = Origin("portal-1", "c-1")
     with pytest.raises(Refused):
-        origin = Origin("portal-1", "c-1")
         await bench.run(bench.client.direct_call(KEY, "2001", "+380440000011", "b24:1", origin))
     first, second = bench.log
     assert (first.status, first.code, first.answer) == (None, "NOT_SENT", "no way")
@@ -228,6 +246,10 @@ async def test_a_good_answer_is_logged_by_its_shape() -> None:
 async def test_any_method_can_be_asked() -> None:
     bench = Bench(OK, json_answer({"items": []}))
     data = {"messageType": "SMS"}
-    assert await bench.run(bench.client.request(KEY, "message/send", reads=False, data=data)) == json.loads(OK.body)
-    assert await bench.run(bench.client.autodial(KEY, {"action": "GET_CALLS_HISTORY", "id": 77})) == {"items": []}
+    assert await bench.run(bench.client.request(KEY, "message/send", reads=False, data=data)) == json.loads(
+        OK.body
+    )
+    assert await bench.run(bench.client.autodial(KEY, {"action": "GET_CALLS_HISTORY", "id": 77})) == {
+        "items": []
+    }
     assert bench.log[1].operation == "autodial/action GET_CALLS_HISTORY"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 from datetime import datetime
@@ -132,9 +133,17 @@ TEMPLATE = {
             "POST",
         ),
         (b"\xef\xbb\xbf" + json.dumps(TEMPLATE).encode(), {}, "POST"),
-        (b'{"CALL_ID":5,"From":380440000011,"to":"2001, 2002","direction":"in","callState":"noanswer"}', {}, "POST"),
-        (b'{"Call":{"id":5,"from":"380440000011","to":"[\\"2001\\",\\"2002\\"]","direction":"IN",'
-         b'"callState":"NOANSWER"},"id":77}', {}, "POST"),
+        (
+            b'{"CALL_ID":5,"From":380440000011,"to":"2001, 2002","direction":"in","callState":"noanswer"}',
+            {},
+            "POST",
+        ),
+        (
+            b'{"Call":{"id":5,"from":"380440000011","to":"[\\"2001\\",\\"2002\\"]","direction":"IN",'
+            b'"callState":"NOANSWER"},"id":77}',
+            {},
+            "POST",
+        ),
     ],
 )
 def test_one_call_in_many_shapes(body: bytes, query: dict[str, str], method: str) -> None:
@@ -154,6 +163,8 @@ def test_one_call_in_many_shapes(body: bytes, query: dict[str, str], method: str
 def test_a_flat_dialer_event_without_a_call_id_does_not_lend_the_dialers() -> None:
     told = report({"event": "AUTODIAL_X", "id": 77, "phone": "380440000012", "callState": "BUSY"})
     assert (told.facts.pbx_id, told.facts.number) == (None, "+380440000012")
+    beside = report({"event": "CALL_END", "id": 77, "call": {"from": "380440000011", "direction": "IN"}})
+    assert beside.facts.pbx_id is None
     assert report({"event": "CALL_END", "id": 77, "phone": "380440000012"}).facts.pbx_id == "77"
 
 
@@ -238,7 +249,9 @@ def test_a_short_caller_keeps_its_raw_number() -> None:
 def test_a_dialers_outer_number_is_nobodys_extension() -> None:
     told = facts(**{"from": "380440000001", "to": ["380440000011"], "direction": "OUT"})
     assert (told.extensions, told.number) == ((), "+380440000011")
-    short_line = facts(**{"from": "1234567", "outerNumber": "1234567", "to": ["380440000011"], "direction": "OUT"})
+    short_line = facts(
+        **{"from": "1234567", "outerNumber": "1234567", "to": ["380440000011"], "direction": "OUT"}
+    )
     assert short_line.extensions == ()
 
 
@@ -323,8 +336,23 @@ def test_links(link: object, kept: bool) -> None:
 
 @pytest.mark.parametrize(
     ("said", "seconds"),
-    [(0, 0), ("30", 30), (30.0, 30), ("30.0", 30), (86400, 86400), (86401, None), (-5, None), ("-5", None)]
-    + [(10**30, None), (1.5, None), ("x", None), (True, None), ([], None), ("٣", None), (None, None)],
+    [
+        (0, 0),
+        ("30", 30),
+        (30.0, 30),
+        ("30.0", 30),
+        (86400, 86400),
+        (86401, None),
+        (-5, None),
+        ("-5", None),
+        (10**30, None),
+        (1.5, None),
+        ("x", None),
+        (True, None),
+        ([], None),
+        ("٣", None),
+        (None, None),
+    ],
 )
 def test_durations(said: object, seconds: int | None) -> None:
     assert facts(secondsTalk=said).talk_seconds == seconds
@@ -440,12 +468,56 @@ JSON = st.recursive(
     max_leaves=12,
 )
 NAMES = st.sampled_from(
-    "event call id dbid from to to_0 callId callState state date secondsTalk secondsFullTime link meta phone"
-    " number direction outerNumber autodialerId autodial cause source lastGroupName call_from".split()
+    [
+        "event",
+        "call",
+        "id",
+        "dbid",
+        "from",
+        "to",
+        "to_0",
+        "callId",
+        "callState",
+        "state",
+        "date",
+        "secondsTalk",
+        "secondsFullTime",
+        "link",
+        "meta",
+        "phone",
+        "number",
+        "direction",
+        "outerNumber",
+        "autodialerId",
+        "autodial",
+        "cause",
+        "source",
+        "lastGroupName",
+        "call_from",
+    ]
 )
 VALUES = JSON | st.sampled_from(
-    ["CALL_END", "CALL_NEW", "IN", "OUT", "INNER", "380440000011", "2001", "ANSWER", "DIALING", "2026-10-25 03:30:00"]
-    + ["0001-01-01 00:00:00", "https://x.example/", "null", "-1", "[", ",,", "%00", "\ud800", "\0"]
+    [
+        "CALL_END",
+        "CALL_NEW",
+        "IN",
+        "OUT",
+        "INNER",
+        "380440000011",
+        "2001",
+        "ANSWER",
+        "DIALING",
+        "2026-10-25 03:30:00",
+        "0001-01-01 00:00:00",
+        "https://x.example/",
+        "null",
+        "-1",
+        "[",
+        ",,",
+        "%00",
+        "\ud800",
+        "\0",
+    ]
 )
 FIELDS = st.dictionaries(NAMES, VALUES, max_size=8)
 QUERIES = st.dictionaries(st.sampled_from(["ev", "id", "from", "x"]), st.text(st.characters(), max_size=12))
@@ -455,11 +527,10 @@ def survives(body: bytes, query: dict[str, str]) -> None:
     for method in ("POST", "GET"):
         try:
             told = read_event(body, "?", query, method, 1_770_710_500.0, KYIV)
-        except UnreadableEvent as unreadable:
-            assert unreadable.digest
-        else:
-            assert told.digest == read_event(body, "", query, method, 0.0, KYIV).digest
-            repr(told).encode("utf-8")  # what is read can be stored
+        except UnreadableEvent:
+            continue  # the one exception that there may be
+        assert told.digest == read_event(body, "", query, method, 0.0, KYIV).digest
+        repr(told).encode("utf-8")  # what is read can be stored
 
 
 @given(st.binary(max_size=400), QUERIES)
@@ -484,7 +555,5 @@ def test_fuzz_forms(pairs: list[tuple[str, str]], query: dict[str, str]) -> None
 @given(FIELDS)
 @settings(max_examples=200, deadline=None)
 def test_fuzz_history_rows(row: dict[str, Any]) -> None:
-    try:
+    with contextlib.suppress(UnreadableEvent):
         assert read_history_row(row, 1_770_710_500.0, KYIV).step is Step.ENDED
-    except UnreadableEvent as unreadable:
-        assert unreadable.reason

@@ -85,6 +85,8 @@ async def test_the_key_is_said_once_in_the_header_when_asked_for(tmp_path: Path,
         (HttpResponse(500, {}, b"<html>"), Unavailable),
         (HttpResponse(302, {"location": "http://169.254.169.254/"}, b""), Unavailable),
         (HttpResponse(206, {}, MP3), Unavailable),
+        (audio(b"{not json"), Unavailable),
+        (json_answer({"status": "Success", "message": "Authorization invalid"}), Unavailable),
         (audio(b"<html>being prepared</html>"), Unavailable),
         (json_answer({"status": "Error", "message": "Internal error"}), Unavailable),
         (json_answer(["Authorization invalid"]), Unavailable),
@@ -98,7 +100,9 @@ async def test_the_key_is_said_once_in_the_header_when_asked_for(tmp_path: Path,
         (Refused("an inner address"), Refused),
     ],
 )
-async def test_anything_else_leaves_nothing_behind(tmp_path: Path, answer: Scripted, branch: type[Trouble]) -> None:
+async def test_anything_else_leaves_nothing_behind(
+    tmp_path: Path, answer: Scripted, branch: type[Trouble]
+) -> None:
     desk = Desk(tmp_path, answer)
     with pytest.raises(branch) as trouble:
         await desk.fetch()

@@ -14,7 +14,9 @@ from bitrix_app.core.outcome import Outcome
 from unitalk.events import Ignorable, Readable, read_event, read_history_row
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "unitalk"
-INDEX: dict[str, dict[str, Any]] = {x["file"]: x for x in json.loads((SAMPLES / "index.json").read_bytes())["files"]}
+INDEX: dict[str, dict[str, Any]] = {
+    x["file"]: x for x in json.loads((SAMPLES / "index.json").read_bytes())["files"]
+}
 RECEIVED = 1_770_745_000.0
 ZONE = "Europe/Kyiv"
 LINE = "380440000001"
@@ -54,7 +56,7 @@ def end_out(n: int, at: int, state: str, outcome: Outcome, cause: int | None) ->
 
 
 def dialer(n: int, state: str | None, outcome: Outcome | None, full: int | None, **more: Any) -> Facts:
-    facts = {
+    facts: dict[str, Any] = {
         "pbx_id": f"10920{n:02}",
         "pbx_dbid": f"280{n:02}" if outcome else None,
         "direction": Direction.OUT,
@@ -73,7 +75,7 @@ def dialer(n: int, state: str | None, outcome: Outcome | None, full: int | None,
 
 
 def live_in(**more: Any) -> Facts:
-    facts = {
+    facts: dict[str, Any] = {
         "pbx_id": "1091001",
         "direction": Direction.IN,
         "number": "+380440000011",
@@ -86,7 +88,7 @@ def live_in(**more: Any) -> Facts:
 
 
 def live_out(**more: Any) -> Facts:
-    facts = {
+    facts: dict[str, Any] = {
         "pbx_id": "1091010",
         "direction": Direction.OUT,
         "number": "+380440000011",
@@ -101,7 +103,7 @@ def live_out(**more: Any) -> Facts:
 
 
 def end_in(n: int, **more: Any) -> Facts:
-    facts = {
+    facts: dict[str, Any] = {
         "pbx_id": f"10910{n:02}",
         "pbx_dbid": f"275{n:02}",
         "extensions": ("2001",),

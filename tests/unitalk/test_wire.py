@@ -38,7 +38,11 @@ def sample(name: str) -> Any:
 @pytest.mark.parametrize(
     ("name", "said", "path"),
     [
-        ("history_get_request", wire.history_get("2026-02-10 00:00:00", "2026-02-10 23:59:59"), "history/get"),
+        (
+            "history_get_request",
+            wire.history_get("2026-02-10 00:00:00", "2026-02-10 23:59:59"),
+            "history/get",
+        ),
         ("users_list_request", wire.users_list(), "users/list"),
         ("autodial_get_with_data_request", wire.autodial({"action": "GET_WITH_DATA"}), "autodial/action"),
         (
@@ -69,7 +73,9 @@ def test_a_direct_call_is_a_form() -> None:
 def test_a_status_goes_into_the_query_without_a_body() -> None:
     request = wire.request(BASE, KEY, wire.set_status("2001", "PAUS"))
     assert request.body == b""
-    assert {k: v[0] for k, v in parse_qs(urlsplit(request.url).query).items()} == sample("inner_set_status_params")
+    assert {k: v[0] for k, v in parse_qs(urlsplit(request.url).query).items()} == sample(
+        "inner_set_status_params"
+    )
 
 
 def test_the_key_is_in_no_address() -> None:
@@ -81,7 +87,13 @@ def test_the_key_is_in_no_address() -> None:
 
 @pytest.mark.parametrize(
     ("action", "reads"),
-    [("GET_WITH_DATA", True), ("GET_CALLS_HISTORY", True), ("ADD_PHONES", False), ("START", False), ("GET_X", False)],
+    [
+        ("GET_WITH_DATA", True),
+        ("GET_CALLS_HISTORY", True),
+        ("ADD_PHONES", False),
+        ("START", False),
+        ("GET_X", False),
+    ],
 )
 def test_only_known_dialer_reads_are_reads(action: str, reads: bool) -> None:
     said = wire.autodial({"action": action})
@@ -102,15 +114,27 @@ def kyiv(text: str, fold: int = 0) -> float:
 @pytest.mark.parametrize(
     ("begin", "end", "words"),
     [
-        (kyiv("2026-02-10T10:00:00"), kyiv("2026-02-10T11:00:00"), ("2026-02-10 10:00:00", "2026-02-10 11:00:00")),
-        (kyiv("2026-07-10T10:00:00"), kyiv("2026-07-10T11:00:00"), ("2026-07-10 10:00:00", "2026-07-10 11:00:00")),
+        (
+            kyiv("2026-02-10T10:00:00"),
+            kyiv("2026-02-10T11:00:00"),
+            ("2026-02-10 10:00:00", "2026-02-10 11:00:00"),
+        ),
+        (
+            kyiv("2026-07-10T10:00:00"),
+            kyiv("2026-07-10T11:00:00"),
+            ("2026-07-10 10:00:00", "2026-07-10 11:00:00"),
+        ),
         # 03:50 the first time to 03:10 the second: both lie in 02:50 … 04:10
         (
             kyiv("2026-10-25T03:50:00"),
             kyiv("2026-10-25T03:10:00", fold=1),
             ("2026-10-25 02:50:00", "2026-10-25 04:10:00"),
         ),
-        (kyiv("2026-03-29T02:30:00"), kyiv("2026-03-29T04:30:00"), ("2026-03-29 02:30:00", "2026-03-29 04:30:00")),
+        (
+            kyiv("2026-03-29T02:30:00"),
+            kyiv("2026-03-29T04:30:00"),
+            ("2026-03-29 02:30:00", "2026-03-29 04:30:00"),
+        ),
     ],
 )
 def test_a_period_in_the_pbxs_words(begin: float, end: float, words: tuple[str, str]) -> None:
@@ -125,7 +149,9 @@ def read(body: object, status: int = 200, *, reads: bool = True) -> Any:
     return wire.read_answer(status, {}, raw, reads=reads)
 
 
-@pytest.mark.parametrize("file", sorted(x.name for x in SAMPLES.glob("api_*response*.json")) + ["api_success.json"])
+@pytest.mark.parametrize(
+    "file", [*sorted(x.name for x in SAMPLES.glob("api_*response*.json")), "api_success.json"]
+)
 def test_every_sample_answer_is_data_or_the_vendors_no(file: str) -> None:
     data = json.loads((SAMPLES / file).read_bytes())
     if "error" in file:
@@ -176,7 +202,11 @@ def test_no_verdict_is_broken_for_reads_and_doubt_for_writes(
         (sample("error_with_data"), "Wrong FROM date", "UNITALK_REFUSED"),
         (sample("error_limit_range"), "Limit range is 1-300", "LIMIT_RANGE"),
         (sample("direct_call_response_error"), "Sip not found", "UNITALK_REFUSED"),
-        ({"status": "error", "message": None}, "Unitalk refused the request without a reason", "UNITALK_REFUSED"),
+        (
+            {"status": "error", "message": None},
+            "Unitalk refused the request without a reason",
+            "UNITALK_REFUSED",
+        ),
     ],
 )
 @pytest.mark.parametrize("reads", [True, False])
@@ -226,7 +256,8 @@ def test_history_pages() -> None:
     odd = wire.read_history({"calls": [{"dbid": 1}, None, 5], "count": "3"})
     assert (len(odd.rows), odd.taken, odd.total) == (1, 3, 3)
     assert wire.read_history({"calls": [], "count": True}).total is None
-    for data in (None, [], {}, {"calls": None}):
+    odd_shapes: list[Any] = [None, [], {}, {"calls": None}]
+    for data in odd_shapes:
         with pytest.raises(Unreadable):
             wire.read_history(data)
 

@@ -1,0 +1,166 @@
+"""Settings: what is not named stays, what is wrong is named, the key never comes out."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from httpx import AsyncClient
+
+from bitrix_app.core.portal import PortalSettings
+from tests.web.fakes import AGENT, APP_TOKEN, BASE, HOOK, MEMBER, PBX_KEY, Stage, portal
+
+pytestmark = pytest.mark.anyio
+HTML = {"Accept": "text/html"}
+
+
+async def put(web: AsyncClient, st: Stage, **change: Any) -> Any:
+    return await web.put("/settings", json=change, headers=st.session())
+
+
+async def test_settings_show_the_addresses_and_hide_the_key(web: AsyncClient, st: Stage) -> None:
+    data = (await web.get("/settings", headers=st.session())).json()
+    assert data["unitalk_key"] == {"set": True, "last4": PBX_KEY[-4:]}
+    assert [hook["address"] for hook in data["webhooks"]] == [
+        f"{BASE}/unitalk/events/{HOOK}?ev={code}"
+        for code in ("CALL_NEW", "CALL_REDIRECT", "CALL_ANSWER", "CALL_END")
+    ]
+    assert data["agents"][0] == {"user_id": AGENT, "name": "Petro", "extension": "201"}
+    page = await web.get("/settings", headers=st.session() | HTML)
+    assert page.status_code == 200
+    for text in (str(data), page.text):
+        assert PBX_KEY not in text
+        assert APP_TOKEN not in text
+
+
+async def test_what_is_not_named_stays(web: AsyncClient, st: Stage) -> None:
+    before = PortalSettings(line_users={"380440000001": AGENT}, line_names={"380440000001": "Sales"})
+    st.store.portals_[MEMBER] = portal(settings=before)
+    answer = await put(web, st, crm_create_in=False)
+    assert answer.status_code == 200
+    saved = st.store.portals_[MEMBER]
+    assert saved.settings == replace(before, crm_create_in=False)
+    assert saved.unitalk_key == PBX_KEY
+    assert st.nudged == [MEMBER]
+    assert not st.store.owed
+
+
+async def test_everything_can_be_changed(web: AsyncClient, st: Stage, log: io.StringIO) -> None:
+    answer = await put(
+        web,
+        st,
+        pbx_timezone="Europe/Warsaw",
+        default_user=AGENT,
+        line_users={"+380 (44) 000-00-01": AGENT},
+        line_names={"380440000001": "Sales"},
+        crm_create_out=False,
+        drive=False,
+        drive_recordings=False,
+        layout=False,
+        unitalk_key="new-canary-key-1234",
+    )
+    assert answer.status_code == 200
+    saved = st.store.portals_[MEMBER]
+    assert saved.settings == PortalSettings(
+        pbx_timezone="Europe/Warsaw",
+        default_user=AGENT,
+        line_users={"380440000001": AGENT},
+        line_names={"380440000001": "Sales"},
+        crm_create_out=False,
+        drive=False,
+        drive_recordings=False,
+        layout=False,
+    )
+    assert saved.unitalk_key == "new-canary-key-1234"
+    assert st.store.owed == [("portal:bindings", "bindings")]
+    assert answer.json()["unitalk_key"] == {"set": True, "last4": "1234"}
+    assert "new-canary-key" not in answer.text + log.getvalue()
+    assert "settings changed" in log.getvalue()
+
+
+@pytest.mark.parametrize(("key", "kept"), [(None, PBX_KEY), ("", "")])
+async def test_the_key_stays_for_null_and_goes_for_nothing(
+    web: AsyncClient, st: Stage, key: str | None, kept: str
+) -> None:
+    assert (await put(web, st, unitalk_key=key)).status_code == 200
+    assert st.store.portals_[MEMBER].unitalk_key == kept
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("pbx_timezone", "Mars/Olympus"),
+        ("pbx_timezone", "../../etc/passwd"),
+        ("pbx_timezone", 5),
+        ("default_user", "7"),
+        ("default_user", True),
+        ("default_user", 12345),
+        ("default_user", -1),
+        ("line_users", []),
+        ("line_users", {"sales": AGENT}),
+        ("line_users", {"380440000001": 12345}),
+        ("line_users", {"380440000001": AGENT, "+380440000001": AGENT}),
+        ("line_users", {str(n): AGENT for n in range(380440000000, 380440001001)}),
+        ("line_names", {"380440000001": ""}),
+        ("line_names", {"380440000001": "a\nb"}),
+        ("line_names", {"380440000001": "x" * 101}),
+        ("crm_create_in", "yes"),
+        ("drive", 1),
+        ("unitalk_key", "short"),
+        ("unitalk_key", "with a space inside"),
+        ("unitalk_key", 12345678),
+        ("concurrency", 50),
+        ("application_token", "mine"),
+    ],
+)
+async def test_a_wrong_value_is_named_by_its_field_and_nothing_is_saved(
+    web: AsyncClient, st: Stage, name: str, value: Any
+) -> None:
+    before = st.store.portals_[MEMBER]
+    answer = await put(web, st, **({"layout": False} | {name: value}))
+    assert answer.status_code == 422
+    problem = answer.json()
+    assert problem["category"] == "validation"
+    assert [error["field"] for error in problem["errors"]] == [name]
+    assert st.store.portals_[MEMBER] is before
+    assert not st.nudged
+
+
+async def test_all_faults_are_named_at_once(web: AsyncClient, st: Stage) -> None:
+    answer = await put(web, st, pbx_timezone="x", drive=1, unitalk_key="y")
+    assert {error["field"] for error in answer.json()["errors"]} == {"pbx_timezone", "drive", "unitalk_key"}
+
+
+async def test_users_are_not_checked_before_the_directory_was_read(web: AsyncClient, st: Stage) -> None:
+    st.store.snapshots.clear()
+    assert (await put(web, st, default_user=12345)).status_code == 200
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"null", b"{", b"\xff"])
+async def test_what_is_no_json_object_is_400(web: AsyncClient, st: Stage, body: bytes) -> None:
+    assert (await web.put("/settings", content=body, headers=st.session())).status_code == 400
+
+
+async def test_a_body_has_a_sane_limit(web: AsyncClient, st: Stage) -> None:
+    body = b'{"x": "' + b"a" * (256 * 1024) + b'"}'
+    assert (await web.put("/settings", content=body, headers=st.session())).status_code == 413
+
+
+async def test_new_addresses_leave_the_old_ones_a_day(web: AsyncClient, st: Stage) -> None:
+    answer = await web.post("/settings/webhook-token", headers=st.session())
+    assert answer.status_code == 200
+    old, new = st.store.tokens
+    assert old.expires_at == st.clock.now() + 86_400
+    assert new.expires_at is None
+    assert len(new.token) >= 22
+    assert all(new.token in hook["address"] for hook in answer.json()["webhooks"])
+    assert HOOK not in answer.text
+    assert [t["last4"] for t in answer.json()["webhook_tokens"]] == [HOOK[-4:], new.token[-4:]]
+
+
+async def test_without_an_address_the_page_says_what_to_do(web: AsyncClient, st: Stage) -> None:
+    st.store.tokens.clear()
+    assert (await web.get("/settings", headers=st.session())).json()["webhooks"] == []
+    assert "There is no address yet" in (await web.get("/settings", headers=st.session() | HTML)).text
