@@ -22,7 +22,7 @@ from bitrix_app.bitrix.drive import Drive
 from bitrix_app.bitrix.servers import AuthServers
 from bitrix_app.bitrix.tokens import TokenRefresher
 from bitrix_app.clock import SystemClock
-from bitrix_app.core.ports import Clock
+from bitrix_app.core.ports import Clock, Http
 from bitrix_app.core.store import Store
 from bitrix_app.directory import Directory
 from bitrix_app.filing import Filing, RecordingSource
@@ -65,8 +65,10 @@ def spool_beside(database_url: str) -> Path:
 
 
 @asynccontextmanager
-async def compose(settings: Settings, clock: Clock | None = None) -> AsyncIterator[House]:
-    """Build the house, run its worker inside, and close all in reverse.
+async def compose(
+    settings: Settings, clock: Clock | None = None, http: Http | None = None
+) -> AsyncIterator[House]:
+    """Build the house, run its worker inside, and close all in reverse. A given `http` stays the giver's.
 
     Raises `core.store.StoreUnavailable` when the database is in use, damaged or of a newer version.
     """
@@ -80,8 +82,9 @@ async def compose(settings: Settings, clock: Clock | None = None) -> AsyncIterat
     async with AsyncExitStack() as stack:
         store = await open_store(database_url, SecretVault(",".join(settings.secret_keys)), clock)
         stack.push_async_callback(store.close)
-        http = HttpGateway(allow_loopback=settings.allow_loopback)
-        stack.push_async_callback(http.close)
+        if http is None:
+            http = gateway = HttpGateway(allow_loopback=settings.allow_loopback)
+            stack.push_async_callback(gateway.close)
 
         servers = AuthServers(settings.bitrix_auth_servers, allow_loopback=settings.allow_loopback)
         secret = settings.bitrix_client_secret.get_secret_value()

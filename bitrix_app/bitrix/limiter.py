@@ -32,6 +32,8 @@ PAUSE_FIRST: Final = 1.0
 PAUSE_LONGEST: Final = 32.0
 NARROW_AFTER: Final = 30.0
 """Seconds after a pause in which only one request is in flight."""
+TICK: Final = 0.001
+"""The shortest wait: below it a clock may not move at all, and the gate would spin."""
 PATIENCE: Final = 20.0
 """A pause longer than this is told to the caller instead of waited for."""
 
@@ -253,7 +255,7 @@ class Limiter:
         self._timer = asyncio.get_running_loop().create_task(self._ring(seconds))
 
     async def _ring(self, seconds: float) -> None:
-        await self._clock.sleep(seconds)
+        await self._clock.sleep(max(seconds, TICK))
         self._timer = None
         self._pump()
 

@@ -104,12 +104,15 @@ class FakeStore:
         before = (list(self.stored), dict(self.saved))
         try:
             result = await work(cast(Unit, self))
-            if self.fail and self.swaps:
-                raise self.fail.pop()
+            self._commit()
         except BaseException:
             self.stored, self.saved = before
             raise
         return result
+
+    def _commit(self) -> None:
+        if self.fail and self.swaps:
+            raise self.fail.pop()
 
     async def portal(self, member_id: str) -> Portal | None:
         return self.saved.get(member_id)
