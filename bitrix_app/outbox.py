@@ -116,7 +116,7 @@ class Outbox:
             case LayoutBlocks():
                 if not (call.activity_id and call.crm_type and call.crm_id):
                     raise Moot("the call has no activity on a CRM record")
-                request = layout_blocks(call, portal.settings.pbx_timezone)
+                request = layout_blocks(call, portal.settings.pbx_timezone, portal.language)
                 return Prepared(request, lambda _: Done(job.key))
         raise Moot(f"nobody delivers {job.kind}")
 

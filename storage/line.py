@@ -42,6 +42,7 @@ async def open_line(path: Path, *, factory: type[sqlite3.Connection] = sqlite3.C
         )
 
     line = Line(connect, iter_chunk_size=64)
+    line._thread.daemon = True  # after a crash elsewhere, a store left open must not keep the process alive
     await line
     return line
 

@@ -110,7 +110,8 @@ def layout_blocks(call: Call, timezone: str, language: str = "en") -> RestCall:
         blocks["line"] = _titled(words["line"], call.line)
     if call.legs:
         blocks["agents"] = _titled(words["agents"], " → ".join(leg.extension for leg in call.legs))
-    if call.recording is not Recording.NONE:
+    if call.recording is Recording.MISSING:
+        # only a lasting state is worth a block: Bitrix24 itself shows the player when the file comes
         blocks["recording"] = _titled(words["recording"], words[f"recording_{call.recording}"])
     blocks["open"] = {
         "type": "link",

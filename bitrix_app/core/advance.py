@@ -403,8 +403,7 @@ def _finished(call: Call, event: Finished, now: float, rules: Rules) -> Transiti
         notes=(*call.notes, event.note) if event.note else call.notes,
     )
     owed: list[Owed] = []
-    if rules.layout and finished.activity_id and finished.crm_type and finished.crm_id:
-        owed.append(Owed("layout", LayoutBlocks(), Priority.CRM, ("finish",)))
+    owed += _layout(finished, rules, "layout")
     waits_for_recording = finished.recording in (Recording.EXPECTED, Recording.FETCHED)
     if waits_for_recording:
         wakes = (Wake(now + DOCUMENT_AFTER, "document"),) if rules.drive else ()
@@ -420,9 +419,14 @@ def _attached(call: Call, event: RecordingAttached, rules: Rules) -> Transition:
         recording=Recording.ATTACHED,
         recording_file_id=event.file_id,
     )
+    owed: list[Owed] = []
+    if call.said_missing:
+        attached = replace(attached, said_missing=False)
+        owed = _layout(attached, rules, "layout:found")
     if rules.drive and rules.drive_recordings:
-        return Transition(attached)  # the document follows the copy
-    return _document(attached, rules)
+        return Transition(attached, tuple(owed))  # the document follows the copy
+    documented = _document(attached, rules)
+    return replace(documented, owed=(*owed, *documented.owed))
 
 
 def _given_up(call: Call, event: GivenUp, rules: Rules) -> Transition:
@@ -430,9 +434,21 @@ def _given_up(call: Call, event: GivenUp, rules: Rules) -> Transition:
         return Transition(call)
     note = f"Recording: {event.message}"
     known = replace(call, notes=call.notes if note in call.notes else (*call.notes, note))
+    owed: list[Owed] = []
     if known.recording in (Recording.EXPECTED, Recording.FETCHED):
-        known = replace(known, recording=Recording.MISSING)
-    return _document(known, rules) if known.finished and not known.documents_owed else Transition(known)
+        known = replace(known, recording=Recording.MISSING, said_missing=True)
+        owed = _layout(known, rules, "layout:missing")
+    if not known.finished or known.documents_owed:
+        return Transition(known, tuple(owed))
+    documented = _document(known, rules)
+    return replace(documented, owed=(*owed, *documented.owed))
+
+
+def _layout(call: Call, rules: Rules, key: str) -> list[Owed]:
+    """Say the summary on the activity; each key is one saying, the last one stands."""
+    if not (rules.layout and call.finished and call.activity_id and call.crm_type and call.crm_id):
+        return []
+    return [Owed(key, LayoutBlocks(), Priority.CRM, ("finish",))]
 
 
 def _document(call: Call, rules: Rules) -> Transition:

@@ -80,6 +80,8 @@ class Call:
     finished: bool = False
     activity_id: int | None = None
     recording: Recording = Recording.NONE
+    said_missing: bool = False
+    """Whether the record's own block says that the recording is missing."""
     recording_file: str | None = None
     recording_media: str | None = None
     recording_size: int | None = None

@@ -35,6 +35,7 @@ from unitalk.sandbox import SandboxPbx, Traffic
 HOST: Final = "127.0.0.1"
 SCOPES: Final = ("telephony", "crm", "placement", "user_basic", "im", "disk", "department", "timeman")
 INSTALL_WITHIN: Final = 20.0
+UNKNOWN_PHONE_AFTER: Final = 9.0
 
 _say = Console(highlight=False, soft_wrap=True)
 
@@ -67,17 +68,25 @@ async def run_demo(port: int) -> None:
             _say.print("  Calls, cards, recordings and Drive files appear within half a minute.")
             _say.print("  Ctrl-C stops everything; nothing is kept.")
             _say.print()
-            traffic = Traffic(up.pbx, clients=_clients(up.portal))
+            traffic = Traffic(up.pbx, clients=_clients())
             calls = asyncio.create_task(traffic.run())
+            stranger = asyncio.create_task(_unknown_phone(up))
             try:
                 await stop.wait()
             finally:
                 calls.cancel()
-                await asyncio.gather(calls, return_exceptions=True)
+                stranger.cancel()
+                await asyncio.gather(calls, stranger, return_exceptions=True)
                 _say.print("Stopping …")
 
 
-def _clients(portal: SandboxPortal) -> list[tuple[str, str]]:
+async def _unknown_phone(up: Stage) -> None:
+    """A phone that nobody entered in Bitrix24 makes a call: the administrator gets a notice."""
+    await up.house.clock.sleep(UNKNOWN_PHONE_AFTER)
+    up.pbx.outgoing("2006", "380670000031", talk=4.0, ring_seconds=2.0)
+
+
+def _clients() -> list[tuple[str, str]]:
     """People of the CRM and strangers, so that both known and new clients call."""
     known = [
         (phone.lstrip("+"), name)

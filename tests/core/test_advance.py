@@ -233,8 +233,19 @@ def test_a_recording_given_up_is_said_and_documented() -> None:
     story.tell(ended("2001"), REGISTERED, FINISHED)
     story.tell(GivenUp("fetch_recording", "fetch_recording", "UNAVAILABLE", "not there"))
     assert story.call.recording is Recording.MISSING
+    assert "layout:missing" in story.owed, "the record says so too"
     assert story.call.notes == ("Recording: not there",)
     assert "drive_document" in story.owed
+
+
+def test_a_recording_that_comes_after_all_takes_the_word_missing_off_the_record() -> None:
+    story = Story()
+    story.tell(ended("2001"), REGISTERED, FINISHED)
+    story.tell(GivenUp("fetch_recording", "fetch_recording", "UNAVAILABLE", "not there"))
+    story.tell(RecordingFetched("c1.audio", 1, "mp3"), RecordingAttached(55), RecordingCopied(56, "a.mp3"))
+    assert "layout:found" in story.owed
+    assert story.call.recording is Recording.COPIED
+    assert not story.call.said_missing
 
 
 def test_without_drive_nothing_is_filed_and_the_call_still_closes() -> None:

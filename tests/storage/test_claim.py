@@ -9,7 +9,7 @@ import pytest
 
 from bitrix_app.core.commands import FetchRecording, Priority, Register
 from bitrix_app.core.jobs import JobState
-from tests.storage.making import OTHER, PORTAL, Bench, owed
+from tests.storage.making import OTHER, PORTAL, SICK, Bench, attempt, owed
 
 pytestmark = pytest.mark.anyio
 
@@ -86,6 +86,22 @@ async def test_a_job_in_doubt_holds_its_mutex_against_others_but_not_itself(benc
     await bench.clock.advance(30)
     assert await bench.claim() == []
     await bench.clock.advance(30)
+    (again,) = await bench.claim()
+    assert again.lane == "c1"
+    await bench.complete(again)
+    assert [job.lane for job in await bench.claim()] == ["c2"]
+
+
+async def test_of_several_in_doubt_the_oldest_goes_first_and_none_waits_for_ever(bench: Bench) -> None:
+    for lane in ("c1", "c2"):
+        await bench.owe(owed("register", command=Register(), mutex="number:1"), lane=lane)
+    (first,) = await bench.claim()
+    await bench.fail(first, 0, doubt=True)
+    (first,) = await bench.claim()
+    await bench.do(lambda unit: unit.bury(first, attempt(bench.now, "attention"), SICK))
+    (second,) = await bench.claim()
+    await bench.fail(second, 0, doubt=True)
+    await bench.fail(await bench.job("register", "c1"), 0)  # somebody tries it again by hand
     (again,) = await bench.claim()
     assert again.lane == "c1"
     await bench.complete(again)

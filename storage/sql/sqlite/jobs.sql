@@ -100,7 +100,7 @@ WHERE portal = :portal AND priority = :priority AND due_at <= :now AND state IN 
     ))
     AND NOT (mutex IS NOT NULL AND EXISTS (
         SELECT 1 FROM jobs AS m INDEXED BY jobs_mutex
-        WHERE m.portal = :portal AND m.mutex = j.mutex AND m.mutex IS NOT NULL AND m.id <> j.id
+        WHERE m.portal = :portal AND m.mutex = j.mutex AND m.mutex IS NOT NULL
             AND m.state IN ('running', 'retrying')
             AND (m.state = 'running' OR (m.doubt AND (NOT j.doubt OR m.id < j.id)))
     ))
