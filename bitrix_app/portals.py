@@ -110,6 +110,10 @@ class Portals:
                 await unit.save_portal(portal)
             if profile.is_admin:
                 await unit.keep_pair(_pair(verified, profile, tokens, now), ADMIN_PAIRS)
+            if known is None or known.version != portal.version:
+                # each version drops our handlers and placements (bitrix24.md §1.3)
+                for lane, owed in portal_work():
+                    await unit.owe(portal.member_id, lane, (owed,), now)
             return portal, known is not None and not known.works
 
         portal, was_paused = await self._store.transact(work)

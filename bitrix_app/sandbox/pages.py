@@ -73,7 +73,7 @@ class Pages:
                 "position": one.position}
                 for one in state.users.values() if one.active
             ],
-            "cards": [self._card(state.calls[call_id]) for call_id, owner in state.cards if owner == user_id],
+            "cards": self._cards(user_id),
             "calls": [self._call_row(one) for one in reversed(portal.calls[-_ROWS:])],
             "pending": [self._call_row(one) for one in portal.pending_calls],
             "records": [self._record(item) for item in self._records()],
@@ -93,8 +93,21 @@ class Pages:
         rows = [*items[LEAD].values(), *items[CONTACT].values(), *items[DEAL].values()]
         return sorted(rows, key=lambda one: str(one.fields["updatedTime"]), reverse=True)[:_ROWS]
 
-    def _card(self, call: Call) -> dict[str, Any]:
-        return {**self._call_row(call), "direction": "outgoing" if call.type == 1 else "incoming"}
+    def _cards(self, user_id: int) -> list[dict[str, Any]]:
+        """The cards on that user's screen; an administrator watches everybody's, one row a call."""
+        state = self._portal.state
+        viewer = state.users.get(user_id)
+        screens: dict[str, list[int]] = {}
+        for call_id, owner in state.cards:
+            if owner == user_id or (viewer and viewer.admin):
+                screens.setdefault(call_id, []).append(owner)
+        return [self._card(state.calls[call_id], owners, user_id) for call_id, owners in screens.items()]
+
+    def _card(self, call: Call, owners: list[int], user_id: int) -> dict[str, Any]:
+        users = self._portal.state.users
+        screens = [users[one].full_name for one in owners if one != user_id and one in users]
+        direction = "outgoing" if call.type == 1 else "incoming"
+        return {**self._call_row(call), "direction": direction, "screens": screens}
 
     def _client(self, call: Call) -> str:
         if not call.entity_type:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +199,7 @@ async def test_operating_time_is_learned_from_answers() -> None:
 # --- batches -----------------------------------------------------------------------------------
 
 
-def _portal_of(execute: Any) -> Any:
+def _portal_of(execute: Callable[..., tuple[bool, Any]]) -> Callable[[HttpRequest], HttpResponse]:
     """A script that answers `batch` by asking `execute(command, token)` for each command."""
 
     def script(request: HttpRequest) -> HttpResponse:
@@ -313,7 +314,7 @@ async def test_the_log_has_every_request_and_no_secret(tmp_path: Path) -> None:
     def script(request: HttpRequest) -> HttpResponse:
         if "attachRecord" in request.url:
             return response("telephony.externalcall.attachrecord.upload-step1.response")
-        return _portal_of(lambda command, _: (True, {"PHONE_NUMBER": "380440000011"}))(request)
+        return _portal_of(lambda *_: (True, {"PHONE_NUMBER": "380440000011"}))(request)
 
     canary = "CanaryAccessToken"
     house = House(script, pair(access=canary))

@@ -133,7 +133,8 @@ def test_attach_has_two_steps() -> None:
     assert drive.field == "file"
     step2 = _result("telephony.externalcall.attachrecord.upload-step2.response")
     assert telephony.read_file_id(step2) == 9079
-    for empty in ([], None, {"FILE_ID": 0}):
+    nothing: list[Any] = [[], None, {"FILE_ID": 0}]
+    for empty in nothing:
         with pytest.raises(AnswerLost):
             telephony.read_file_id(empty)
         with pytest.raises(AnswerLost):

@@ -177,7 +177,8 @@ async def test_the_other_server_is_asked_only_when_nothing_was_sent() -> None:
 
 
 async def test_a_lost_answer_is_asked_for_once_more_by_the_same_pair() -> None:
-    answers = iter([AnswerLost("timeout"), response("oauth.error.invalid-grant")])
+    told: list[HttpResponse | Trouble] = [AnswerLost("timeout"), response("oauth.error.invalid-grant")]
+    answers = iter(told)
     house = House(lambda _: next(answers))
     with pytest.raises(NeedsReauth):
         await house.refresher.refresh(house.portal, pair())

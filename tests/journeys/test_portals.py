@@ -162,9 +162,25 @@ async def test_reinstalling_binds_again_and_calls_go_on(world: World) -> None:
 async def test_an_update_binds_everything_again(world: World) -> None:
     await world.settled(0)
     world.stage.portal.update(2)
+    assert world.stage.portal.state.handlers == []
+    await install(world.stage.portal, world.http, world.stage.house)
+    events = [handler.event for handler in world.stage.portal.state.handlers]
+    assert "ONVOXIMPLANTCALLINIT" in events
+    assert len(events) == len(set(events))
     await world.until(
-        lambda: any(h.event == "ONVOXIMPLANTCALLINIT" for h in world.stage.portal.state.handlers),
-        "handlers bound again",
+        lambda: any(d.event == "ONAPPUPDATE" for d in world.stage.portal.deliveries), "ONAPPUPDATE heard"
+    )
+    assert (await portal_of(world)).version == "2"
+
+
+async def test_an_update_without_an_installer_is_healed_by_the_next_frame(world: World) -> None:
+    """The portal drops our handlers with each version; a frame that shows a new one binds again."""
+    await world.settled(0)
+    world.stage.portal.update(3)
+    world.stage.portal.world.installed = True
+    assert (await open_app(world)).status == 200
+    await world.until(
+        lambda: any(h.event == "ONAPPUNINSTALL" for h in world.stage.portal.state.handlers), "bound again"
     )
 
 

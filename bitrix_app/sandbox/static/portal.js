@@ -80,18 +80,20 @@ function draw(force = false) {
 }
 
 function drawBell(feed) {
-  find('bell-count').textContent = `🔔 ${feed.notices.length}`;
+  find('bell-count').textContent = `Notices ${feed.notices.length}`;
+  find('bell').toggleAttribute('data-new', feed.notices.length > 0);
   const items = feed.notices.map((one) => el('li', {}, one.text.replace(/\[\/?[A-Za-z][^\]]*\]/g, ''), el('div', { class: 'muted' }, one.at)));
   find('notices').replaceChildren(...(items.length ? items : [el('li', {}, 'No notifications')]));
 }
 
 function drawCards(feed) {
   const host = find('cards');
-  const wanted = new Map(feed.cards.map((card) => [card.call_id, card]));
+  const wanted = new Map(feed.cards.map((card) => [card.call_id + card.screens, card]));
   for (const node of [...host.children]) if (!wanted.delete(node.dataset.call)) node.remove();
   for (const [id, card] of wanted) {
     const node = el('div', { class: 'card' }, el('small', {}, card.direction === 'incoming' ? 'Incoming call' : 'Outgoing call'),
-      el('strong', {}, card.client || 'Unknown client'), card.number, el('small', {}, ` · ${card.line || 'no line'}`));
+      el('strong', {}, card.client || 'Unknown client'), card.number, el('small', {}, ` · ${card.line || 'no line'}`),
+      card.screens.length > 0 && el('small', { class: 'screens' }, `On the screen of ${card.screens.join(', ')}`));
     node.dataset.call = id;
     host.append(node);
   }

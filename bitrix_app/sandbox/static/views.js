@@ -10,17 +10,23 @@ function outcome(call) {
   return el('span', { class: 'badge bad' }, `✕ ${call.reason || (call.code === '304' ? 'missed' : call.code)}`);
 }
 
+function client(call) {
+  // A record that Bitrix24 made for a stranger is titled by the number: saying it twice helps nobody.
+  if (!call.client || call.client.includes(call.number)) return call.client || call.number;
+  return [call.client, el('small', { class: 'muted' }, ` ${call.number}`)];
+}
+
 export const player = (number) => el('audio', { controls: true, preload: 'none', src: `/sandbox/file/${number}` });
 
 export function calls(feed) {
   const rows = [...feed.pending, ...feed.calls];
   if (!rows.length) return el('p', { class: 'empty' }, 'No calls yet. They appear here as soon as the application registers them.');
-  const head = ['Time', 'Direction', 'Client', 'Number', 'Employee', 'Line', 'Duration', 'Result', 'Recording'];
+  const head = ['Time', 'Direction', 'Client', 'Employee', 'Line', 'Duration', 'Result', 'Recording'];
   return el('table', {},
     el('thead', {}, el('tr', {}, head.map((name) => el('th', { scope: 'col' }, name)))),
     el('tbody', {}, rows.map((call) => el('tr', {},
-      el('td', {}, clock(call.started)), el('td', {}, TYPES[call.type] ?? ''), el('td', {}, call.client || '-'),
-      el('td', {}, call.number), el('td', {}, call.user), el('td', {}, call.line || '-'),
+      el('td', { title: clock(call.started) }, clock(call.started).slice(11)), el('td', {}, TYPES[call.type] ?? ''),
+      el('td', {}, client(call)), el('td', {}, call.user), el('td', {}, call.line || '-'),
       el('td', {}, `${call.duration} s`), el('td', {}, outcome(call)),
       el('td', {}, call.record ? player(call.record) : '-')))));
 }
@@ -60,7 +66,7 @@ export function timeline(record, act) {
 }
 
 export function drive(feed) {
-  const folder = (one) => el('li', {}, el('details', { open: true }, el('summary', {}, `📁 ${one.name}`), el('ul', {},
+  const folder = (one) => el('li', {}, el('details', { open: true }, el('summary', {}, one.name), el('ul', {},
     one.folders.map(folder),
     one.files.map((file) => el('li', {}, el('a', { href: `/sandbox/file/${file.id}`, target: '_blank', rel: 'noopener' }, file.name), ` ${file.size} bytes `,
       /\.(mp3|wav)$/.test(file.name) ? player(file.id) : null)))));
