@@ -228,6 +228,8 @@ class Settings(BaseSettings):
         return value
 
 
+NOBODYS_PREFIX: Final = "UNITALK_BITRIX24_DEMO_TAKES_NOTHING_FROM_THE_ENVIRONMENT_"
+
 NAMES: Final = tuple(name.upper() for name in Settings.model_fields)
 """Every setting, as the operator writes it."""
 
@@ -235,11 +237,18 @@ SERVING: Final = ("APP_BASE_URL", "APP_SECRET_KEYS", "BITRIX_CLIENT_ID", "BITRIX
 """What `serve` cannot do without."""
 
 
+def alone(**given: Any) -> Settings:
+    """Settings from `given` (lower-case names) and the defaults only, whatever the environment says:
+    the demo must start on any machine. Raises `pydantic.ValidationError`.
+    """
+    return Settings(**{"_env_file": None, "_env_prefix": NOBODYS_PREFIX, **given})
+
+
 def load(*, serving: bool = False, env_file: Path | None = None, **given: Any) -> Settings:
     """The settings of this process. Raises `SettingsError` with every fault.
 
     `serving` also wants what only `serve` needs. `given` (lower-case names) stands above the
-    environment; the demo and tests use it.
+    environment; tests use it.
     """
     file = env_file or Path(".env")
     faults = _unknown(file)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bitrix_app.settings import MENDS, NAMES, PREFIXES, Settings, SettingsError, load
+from bitrix_app.settings import alone as only_given
 
 ROOT = Path(__file__).parents[1]
 KEY = "a-key-of-more-than-thirty-two-characters"
@@ -182,3 +183,13 @@ def test_every_setting_has_a_mend_and_stands_in_the_readme() -> None:
     if readme.exists():
         text = readme.read_text(encoding="utf-8")
         assert [name for name in NAMES if name not in text] == []
+
+
+def test_the_demo_takes_nothing_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("LOG_LEVEL=nonsense\nSURPRISE=1\n", encoding="utf-8")
+    monkeypatch.setenv("APP_ENV", "somebody else's")
+    monkeypatch.setenv("METRICS_TOKEN", "short")
+    settings = only_given(app_secret_keys="k" * 10 + "0123456789abcdefghijklmnopqrst", allow_loopback=True)
+    assert settings.log_level == "INFO"
+    assert settings.metrics_token.get_secret_value() == ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,7 @@ from bitrix_app.core.errors import AnswerLost, Conflict, NotFound, Refused, Unav
 from bitrix_app.core.portal import Portal
 
 ROOT: Final = "Unitalk"
+READ_LEVEL: Final = "disk_access_read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +38,12 @@ class DriveFile:
 
 
 class Drive:
-    """See the module. `rights` ([{TASK_ID, ACCESS_CODE}]) are set on our folder when it is made."""
+    """See the module. The portal's chosen managers may read our folder from the moment it is made;
+    besides, it inherits the rights of the company Drive, as every folder there does.
+    """
 
-    def __init__(
-        self,
-        client: BitrixClient,
-        *,
-        rights: Sequence[Mapping[str, Any]] = (),
-        priority: Priority = Priority.RECORDING,
-    ) -> None:
+    def __init__(self, client: BitrixClient, *, priority: Priority = Priority.RECORDING) -> None:
         self._client = client
-        self._rights = [dict(right) for right in rights]
         self._priority = priority
         self._folders: dict[tuple[str, str], int] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -159,14 +155,33 @@ class Drive:
             if storage_id is None or root_id is None or as_text(storage.get("ENTITY_TYPE")) != "common":
                 continue
             params: dict[str, Any] = {"id": storage_id, "data": {"NAME": ROOT}}
-            if self._rights:
-                params["rights"] = self._rights
+            if rights := await self._rights(portal):
+                params["rights"] = rights
             add = RestCall("disk.storage.addfolder", params)
             self._folders[key] = await self._folder_by(portal, root_id, ROOT, add)
             return self._folders[key]
         raise NotFound(
             "The portal has no company Drive that this administrator can see.", code="NO_COMMON_STORAGE"
         )
+
+    async def _rights(self, portal: Portal) -> list[dict[str, Any]]:
+        """Read access for the chosen managers. The level's id differs from portal to portal, so it is
+        asked for (`disk.rights.getTasks`); a portal too old to tell gets the folder without.
+        """
+        if not portal.settings.drive_managers:
+            return []
+        try:
+            levels = as_rows(await self._say(portal, RestCall("disk.rights.getTasks", reads=True)))
+        except Refused as refused:
+            logger.warning("Drive rights of {} cannot be set: {}", portal.domain, refused.code)
+            return []
+        reading = [as_id(row.get("ID")) for row in levels if as_text(row.get("NAME")) == READ_LEVEL]
+        if not reading or reading[0] is None:
+            return []
+        return [
+            {"TASK_ID": reading[0], "ACCESS_CODE": f"U{user_id}"}
+            for user_id in portal.settings.drive_managers
+        ]
 
     async def _child_folder(self, portal: Portal, parent: int, name: str) -> int:
         add = RestCall("disk.folder.addsubfolder", {"id": parent, "data": {"NAME": name}})

@@ -159,6 +159,8 @@ class Limiter:
         """`time.operating` of a good answer; `share` calls of the method were in it."""
         now = self._clock.monotonic()
         self._budget.learn(method, operating, self._mono(reset_at), now, share)
+        if self._waiters and self._budget.parked(method, now) is not None:
+            self._fail_parked()
 
     def park(self, method: str, reset_at: float | None = None) -> float:
         """429 OPERATION_TIME_LIMIT. Returns when to come back, unix seconds."""

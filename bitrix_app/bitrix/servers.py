@@ -97,6 +97,12 @@ def read_app_info(result: Any, client_id: str, server: str, servers: AuthServers
     user_id = as_id(row.get("user_id"))
     if not member_id or user_id is None:
         raise Forbidden("The auth server names no portal or no user for this token.", code="NO_PORTAL")
+    if base.startswith("http://") and not servers.fits(base):
+        raise Forbidden(
+            "The portal's REST address is not encrypted (http).",
+            code="INSECURE_PORTAL",
+            hint="Give the portal a certificate and an https address; tokens are not sent in the clear.",
+        )
     if not base or not servers.fits(base) or urlsplit(endpoint).path.rstrip("/") != "/rest":
         raise Forbidden("The portal's REST address is not acceptable.", code="BAD_ENDPOINT")
     if domain and domain != host_of(base):

@@ -34,6 +34,8 @@ class PortalSettings:
     crm_create_out: bool = True
     drive: bool = True
     drive_recordings: bool = True
+    drive_managers: tuple[int, ...] = ()
+    """Users who are given the right to read our Drive folder when it is made."""
     layout: bool = True
     concurrency: int = 2
     """Requests in flight to this portal (reliability.md §2, C5)."""
@@ -59,8 +61,13 @@ def pack_settings(settings: PortalSettings) -> dict[str, Any]:
 
 
 def unpack_settings(data: Mapping[str, Any]) -> PortalSettings:
-    known = {f.name for f in fields(PortalSettings)}
-    return PortalSettings(**{k: v for k, v in data.items() if k in known})
+    names = {f.name for f in fields(PortalSettings)}
+    known: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in data.items()
+        if name in names
+    }
+    return PortalSettings(**known)
 
 
 _DEFAULTS = PortalSettings()

@@ -29,7 +29,7 @@ from bitrix_app.sandbox.oauth import AppCard
 from bitrix_app.sandbox.portal import SandboxPortal
 from bitrix_app.sandbox.seed import ADMIN, seed_demo
 from bitrix_app.serving import listen, serving
-from bitrix_app.settings import load
+from bitrix_app.settings import alone
 from unitalk.sandbox import SandboxPbx, Traffic
 
 HOST: Final = "127.0.0.1"
@@ -118,8 +118,7 @@ async def stage(port: int, folder: Path) -> AsyncIterator[Stage]:
     seed_demo(portal)
     pbx = SandboxPbx(clock, http, base_url=pbx_url)
     token = secrets.token_urlsafe(24)
-    settings = load(
-        env_file=folder / "none.env",
+    settings = alone(
         allow_loopback=True,
         app_base_url=app_url,
         app_secret_keys=secrets.token_urlsafe(48),

@@ -119,6 +119,16 @@ def _content(raw: Any) -> tuple[str, bytes]:
 # -- storages ------------------------------------------------------------------------------------
 
 
+@METHODS.add("disk.rights.gettasks", "disk")
+def rights_levels(_hit: Hit) -> list[dict[str, str]]:
+    """Levels of access; the ids are the portal's own."""
+    return [
+        {"ID": "42", "NAME": "disk_access_full", "TITLE": "Full access"},
+        {"ID": "40", "NAME": "disk_access_edit", "TITLE": "Edit"},
+        {"ID": "38", "NAME": "disk_access_read", "TITLE": "Read"},
+    ]
+
+
 @METHODS.add("disk.storage.getlist", "disk")
 def storage_list(hit: Hit) -> Page:
     """User and common storages; the app's own is not listed."""

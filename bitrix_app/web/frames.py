@@ -58,7 +58,11 @@ async def open_frame(request: Request, deps: WebDeps) -> Opened:
     if not same_host(frame.domain, verified.client_endpoint):
         raise forged("another portal's domain")
     profile = await profile_of(deps, verified, frame.access_token, request)
-    envelope(request).frame_ancestors = (origin_of(verified.client_endpoint),)
+    ancestors = [origin_of(verified.client_endpoint)]
+    if not frame.is_https:
+        # a self-hosted portal opened over http (PROTOCOL=0) frames us from there, though its REST is https
+        ancestors.append(f"http://{frame.domain}")
+    envelope(request).frame_ancestors = tuple(dict.fromkeys(ancestors))
     return Opened(frame, verified, profile)
 
 
@@ -67,6 +71,8 @@ async def verify(deps: WebDeps, access_token: str, server: str, request: Request
     try:
         return await deps.verifier.verify(access_token, server)
     except Forbidden as refused:
+        if refused.code == "INSECURE_PORTAL":
+            raise Problem.forbidden(f"{refused.message} {refused.hint}", "insecure_portal") from None
         raise forged(refused.code) from None
     except Trouble as trouble:
         raise _nobody_vouches(trouble, request) from None

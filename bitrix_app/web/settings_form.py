@@ -13,6 +13,7 @@ from bitrix_app.core.portal import PortalSettings
 SWITCHES: Final = ("crm_create_in", "crm_create_out", "drive", "drive_recordings", "layout")
 LINES: Final = 1000
 """External lines that a portal may name."""
+MANAGERS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,12 @@ def _user(value: Any, users: frozenset[int]) -> int | None:
     return None if value is None else _known_user(value, users)
 
 
+def _users(value: Any, users: frozenset[int]) -> tuple[int, ...]:
+    if not isinstance(value, list) or len(value) > MANAGERS:
+        raise ValueError(f"It must be a list of {MANAGERS} users at most.")
+    return tuple(dict.fromkeys(_known_user(one, users) for one in value))
+
+
 def _known_user(value: Any, users: frozenset[int]) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**53:
         raise ValueError("A user is given by the number of the Bitrix24 user.")
@@ -118,6 +125,7 @@ def _line_names(value: Any, _: frozenset[int]) -> dict[str, str]:
 _READERS: Final[Mapping[str, Callable[[Any, frozenset[int]], Any]]] = {
     "pbx_timezone": _zone,
     "default_user": _user,
+    "drive_managers": _users,
     "line_users": _line_users,
     "line_names": _line_names,
     **dict.fromkeys(SWITCHES, _switch),

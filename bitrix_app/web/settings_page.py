@@ -111,6 +111,7 @@ async def settings_json(deps: WebDeps, portal: Portal) -> dict[str, Any]:
     return {
         "pbx_timezone": settings.pbx_timezone,
         "default_user": settings.default_user,
+        "drive_managers": list(settings.drive_managers),
         "line_users": dict(settings.line_users),
         "line_names": dict(settings.line_names),
         **{name: getattr(settings, name) for name in SWITCHES},

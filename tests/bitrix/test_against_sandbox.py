@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -23,7 +24,7 @@ from bitrix_app.bitrix.wire import RestCall
 from bitrix_app.clock import VirtualClock
 from bitrix_app.core import errors
 from bitrix_app.core.commands import Priority
-from bitrix_app.core.portal import Portal, PortalState, TokenPair
+from bitrix_app.core.portal import Portal, PortalSettings, PortalState, TokenPair
 from bitrix_app.core.ports import Download, HttpRequest, HttpResponse
 from bitrix_app.core.store import Store
 from bitrix_app.sandbox.oauth import AppCard
@@ -226,3 +227,10 @@ async def test_a_revoked_pair_needs_an_administrator(rig: Rig) -> None:
     with pytest.raises(errors.NeedsReauth):
         await rig.say(users.app_info())
     assert rig.memory.saved[MEMBER].state is PortalState.NEEDS_REAUTH
+
+
+async def test_chosen_managers_get_read_access_to_the_drive_folder(rig: Rig) -> None:
+    chosen = replace(rig.portal, settings=PortalSettings(drive_managers=(5, 11)))
+    await rig.run(Drive(rig.client).folder(chosen, "2026-09"))
+    (folder,) = [o for o in rig.sandbox.state.objects.values() if o.name == "Unitalk"]
+    assert [(right["TASK_ID"], right["ACCESS_CODE"]) for right in folder.rights] == [(38, "U5"), (38, "U11")]

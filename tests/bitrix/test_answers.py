@@ -100,11 +100,14 @@ def test_each_error_sample_means_exactly_one_trouble(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", sorted(p.name.removesuffix(".json") for p in SAMPLES.glob("*.response.json"))
+    "name",
+    sorted(
+        p.name.removesuffix(".json")
+        for p in SAMPLES.glob("*.response.json")
+        if not p.name.startswith("oauth.token")  # not a REST answer
+    ),
 )
 def test_every_good_sample_is_an_answer(name: str) -> None:
-    if name.startswith("oauth.token"):
-        pytest.skip("a token answer is not a REST answer")
     answer = read_answer(response(name), reads=False, now=NOW)
     told = json.loads(response(name).body)
     assert answer.result == told["result"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,12 @@ class Disk:
         self.lose: list[str] = []
         self.refuse: dict[str, HttpResponse] = {}
         self.uploading: dict[str, Any] = {}
+        self.race: Callable[[str], None] | None = None
 
     def __call__(self, request: HttpRequest) -> HttpResponse | Trouble:
         method = method_of(request)
+        if self.race is not None:
+            self.race(method)
         if method in self.refuse:
             return self.refuse[method]
         answer = self.upload(request) if method == "upload" else self.do(method, body_of(request))
@@ -238,3 +242,39 @@ async def test_a_portal_without_a_company_drive_says_so() -> None:
     with pytest.raises(errors.NotFound) as met:
         await world.say("folder", "2026-09")
     assert met.value.code == "NO_COMMON_STORAGE"
+
+
+@pytest.mark.parametrize("step", ["disk.folder.uploadfile", "disk.file.copyto", "upload"])
+async def test_a_name_that_is_taken_between_the_look_and_the_write(step: str, tmp_path: Path) -> None:
+    """Two tries of one job may overlap: a lease ran out, and the first one still lands."""
+    world = World()
+    folder = await world.say("folder", "2026-09")
+    raced: list[str] = []
+
+    def landing(method: str) -> None:
+        if method == step and not raced:
+            raced.append(method)
+            world.disk.add(folder, "call.x", "file", 3)
+
+    world.disk.race = landing
+    file = tmp_path / "spool"
+    file.write_bytes(b"ID3")
+    if step == "upload":
+        await world.say("upload_file", folder, file, "call.x", "audio/mpeg")
+    elif step == "disk.file.copyto":
+        await world.say("copy_recording", RECORDING, folder, "call.x", 3)
+    else:
+        await world.say("put_document", folder, "call.x", b"{ }")
+    assert raced
+    assert world.disk.names().count("call.x") == 1
+
+
+async def test_folders_that_somebody_deleted_are_looked_for_again() -> None:
+    world = World()
+    folder = await world.say("folder", "2026-09")
+    world.disk.refuse = {"disk.folder.uploadfile": refused("ERROR_NOT_FOUND")}
+    with pytest.raises(errors.NotFound):
+        await world.say("put_document", folder, "a.json", b"{}")
+    world.disk.refuse = {}
+    del world.disk.objects[folder]
+    assert await world.say("folder", "2026-09") != folder

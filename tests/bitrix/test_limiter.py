@@ -244,6 +244,22 @@ async def test_a_parked_method_waits_alone() -> None:
     await limiter.acquire(FINISH, ["finish"])
 
 
+async def test_whoever_waits_for_a_method_hears_that_it_was_parked() -> None:
+    clock = VirtualClock(NOW)
+    limiter = _limiter(clock, concurrency=1)
+    await _taken(limiter)
+    finish = asyncio.ensure_future(limiter.acquire(FINISH, ["finish"]))
+    register = asyncio.ensure_future(limiter.acquire(FINISH, ["register"]))
+    await clock.advance(0)
+    limiter.learn("finish", 479, NOW + 120)
+    await clock.advance(0)
+    with pytest.raises(Throttled):
+        await finish
+    limiter.release(CRM)
+    await clock.advance(0)
+    assert register.done()
+
+
 async def test_a_refused_method_waits_for_its_last_reset_else_a_minute() -> None:
     clock = VirtualClock(NOW)
     limiter = _limiter(clock)

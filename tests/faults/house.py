@@ -11,6 +11,8 @@ import contextlib
 import contextvars
 import heapq
 import json
+import math
+import time
 import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
@@ -48,21 +50,31 @@ APP: Final = "http://127.0.0.1:8004"
 TOKEN: Final = "webhook-token-of-the-fault-tests"
 OPEN: Final = (JobState.BLOCKED, JobState.WAITING, JobState.RUNNING, JobState.RETRYING)
 HEAD: Final = 512
+STANDSTILL: Final = 10.0
+"""Real seconds of work in one instant after which it is called a circle."""
 
 _LIFE: contextvars.ContextVar[int] = contextvars.ContextVar("life", default=0)
 """Which life of the app a task belongs to; 0 for the emulators and the test."""
 
 
 class HouseClock(VirtualClock):
-    """Time moves only when nobody has anything left to do, threads of the house included."""
+    """Time moves only when nobody has anything left to do, threads of the house included.
 
-    def __init__(self) -> None:
+    Instants are rounded up to 1/1024 s: unix seconds as floats are coarse, and work that is due by one
+    clock and not yet by the other would be asked about in a circle while time stands still (`exact`
+    keeps that, for the test of it).
+    """
+
+    def __init__(self, *, exact: bool = False) -> None:
         super().__init__()
         self.threads = 0
+        self.exact = exact
 
     async def _drain(self) -> None:
         ready = getattr(asyncio.get_running_loop(), "_ready")  # noqa: B009 - not in the types
+        began = time.monotonic()
         while True:
+            assert time.monotonic() - began < STANDSTILL, "work goes round in a circle while time stands still"
             await asyncio.sleep(0)
             if ready:
                 continue
@@ -80,7 +92,7 @@ class HouseClock(VirtualClock):
             await self._drain()
             return False
         due, _, woken = heapq.heappop(self._sleepers)
-        self._now = max(self._now, due)
+        self._now = max(self._now, due if self.exact else math.ceil(due * 1024) / 1024)
         woken.set_result(None)
         await self._drain()
         return True
@@ -387,7 +399,12 @@ class House:
 
     async def open_jobs(self) -> list[tuple[str, str, str, str]]:
         return [
-            (call.id[-4:], job.key, str(job.state), f"{job.error.code}: {job.error.message}" if job.error else "")
+            (
+                call.id[-4:],
+                job.key,
+                str(job.state),
+                f"{job.error.code}: {job.error.message}" if job.error else "",
+            )
             for call in await self.calls()
             for job in await self.jobs(call)
             if job.state in OPEN

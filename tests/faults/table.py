@@ -45,7 +45,9 @@ def _code(status: int, code: str) -> dict[str, Any]:
 
 
 BAD: Final = (
-    Bad("500-json", _code(500, "INTERNAL_SERVER_ERROR"), {"kind": "status", "status": 500, "content": "json"}),
+    Bad(
+        "500-json", _code(500, "INTERNAL_SERVER_ERROR"), {"kind": "status", "status": 500, "content": "json"}
+    ),
     Bad(
         "500-json-done",
         _code(500, "INTERNAL_SERVER_ERROR") | {"effect": True},

@@ -37,7 +37,6 @@ CLIENT = "+380440000011"
 LINE = "380440000001"
 APP_TOKEN = "9c8b7a6d5e4f30211203f4e5d6a7b8c9"
 ADMIN, AGENT = 1, 7
-DOUBT = "register lost"
 
 
 def portal(**more: Any) -> Portal:
@@ -337,13 +336,13 @@ def away() -> StoreUnavailable:
 
 
 class FakePortal:
-    """A `BitrixClient` that answers by script: method → a result, a trouble, or a list of these.
+    """A `BitrixClient` that answers by script: method → results or troubles in order, the last stays.
 
-    The last of a list stays. A function gets the request.
+    A function gets the request.
     """
 
     def __init__(self, **answers: Any) -> None:
-        self.answers: dict[str, Any] = {name.lower().replace("__", "."): a for name, a in answers.items()}
+        self.answers: dict[str, list[Any]] = {n.lower().replace("__", "."): [a] for n, a in answers.items()}
         self.said: list[RestCall] = []
         self.priorities: list[Priority] = []
         self.batches: list[list[str]] = []
@@ -406,9 +405,8 @@ class FakePortal:
         self.said.append(request)
         if request.method.lower() not in self.answers:
             raise AssertionError(f"nobody expected {request.method}")
-        found = self.answers[request.method.lower()]
-        if isinstance(found, list):
-            found = found.pop(0) if len(found) > 1 else found[0]
+        left = self.answers[request.method.lower()]
+        found = left.pop(0) if len(left) > 1 else left[0]
         if callable(found):
             found = found(request)
         if isinstance(found, Exception):

@@ -26,8 +26,8 @@ from tests.house.making import (
     away,
     call,
     end,
-    owed,
     over,
+    owed,
     pair,
     webhook,
 )

@@ -247,9 +247,12 @@ async def test_an_agents_frame_stores_no_pair(bench: Bench) -> None:
     assert await bench.pairs() == []
 
 
-async def test_healing_owes_no_bindings(bench: Bench) -> None:
-    await bench.portals().heal(verified(), profile(), frame_tokens())
+async def test_only_a_new_version_seen_in_a_frame_owes_the_bindings_anew(bench: Bench) -> None:
+    await bench.change(version="1")
+    await bench.portals().heal(verified(version="1"), profile(), frame_tokens())
     assert await bench.states("portal:bindings") == {}
+    await bench.portals().heal(verified(version="2"), profile(), frame_tokens())
+    assert await bench.states("portal:bindings") == {"bindings": "waiting"}
 
 
 async def test_a_frame_of_a_portal_that_nobody_knew_is_stored(bench: Bench) -> None:

@@ -185,7 +185,11 @@ async def test_a_caller_that_gives_up_during_the_commit_only_does_not_hear_of_it
     store: SqliteStore, spy: type[Spy]
 ) -> None:
     loop, task = asyncio.get_running_loop(), asyncio.create_task(keep(store, "d"))
-    spy.committed = staticmethod(lambda: loop.call_soon_threadsafe(task.cancel))
+
+    def give_up() -> None:
+        loop.call_soon_threadsafe(task.cancel)
+
+    spy.committed = staticmethod(give_up)
     with pytest.raises(asyncio.CancelledError):
         await task
     spy.committed = staticmethod(lambda: None)

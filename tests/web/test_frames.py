@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from httpx import AsyncClient, Response
 
-from bitrix_app.core.errors import Unavailable
+from bitrix_app.core.errors import Forbidden, Unavailable
 from bitrix_app.core.jobs import JobState
 from bitrix_app.core.portal import PortalState
 from bitrix_app.web.frames import same_host
@@ -278,3 +278,20 @@ async def test_outside_bitrix24_there_is_a_hint(web: AsyncClient, st: Stage, pat
 )
 def test_a_domain_is_compared_with_its_port(domain: str, endpoint: str, same: bool) -> None:
     assert same_host(domain, endpoint) is same
+
+
+async def test_a_portal_opened_over_http_may_frame_us_from_there(web: AsyncClient, st: Stage) -> None:
+    """PROTOCOL=0: a self-hosted portal without TLS in the browser, its REST is https all the same."""
+    frame = sample("frame.app-page")
+    query = frame["query"] | {"PROTOCOL": "0"}
+    answer = await web.post("/bitrix/app", params=query, data=frame["form"], headers=HTML)
+    assert answer.status_code == 200
+    assert ancestors(answer).split() == [f"https://{DOMAIN}", f"http://{DOMAIN}"]
+
+
+async def test_a_portal_without_tls_is_told_why_it_cannot_be_connected(web: AsyncClient, st: Stage) -> None:
+    st.verifier.trouble = Forbidden("Not encrypted.", code="INSECURE_PORTAL", hint="Give it a certificate.")
+    answer = await post(web, "/bitrix/install", accept="application/json")
+    assert answer.status_code == 403
+    assert answer.json()["code"] == "insecure_portal"
+    assert "certificate" in answer.json()["detail"]

@@ -6,6 +6,7 @@ export function collect(form) {
   const data = {
     pbx_timezone: form.elements.pbx_timezone.value.trim(),
     default_user: Number(form.elements.default_user.value) || null,
+    drive_managers: [...form.elements.drive_managers.selectedOptions].map((one) => Number(one.value)),
     line_names: {},
     line_users: {},
   };

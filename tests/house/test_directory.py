@@ -1,0 +1,200 @@
+"""The portal's people: the last good snapshot serves, a miss is asked for, a bad answer costs nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bitrix_app.bitrix.answers import Answer
+from bitrix_app.core.commands import Priority
+from bitrix_app.core.errors import NeedsReauth, Throttled, Trouble, VendorBroken
+from bitrix_app.core.portal import Agent, PortalSettings
+from bitrix_app.directory import MISS_TTL, PAGES, Directory
+from tests.house.making import LINE, MEMBER, NOW, OTHER, Bench, FakePortal, portal
+
+pytestmark = pytest.mark.anyio
+
+ANN = Agent(11, "Ann Lee", "2001")
+BEN = Agent(12, "Ben Fox", "2002")
+
+
+def row(user_id: int, extension: str = "", **more: Any) -> dict[str, Any]:
+    return {"ID": str(user_id), "NAME": "N", "ACTIVE": True, "UF_PHONE_INNER": extension, **more}
+
+
+def people(bench: Bench, **answers: Any) -> tuple[Directory, FakePortal]:
+    far = FakePortal(**answers)
+    return Directory(bench.store, far.client, bench.clock), far
+
+
+async def test_a_known_extension_costs_no_request(bench: Bench) -> None:
+    await bench.know(ANN, BEN)
+    directory, far = people(bench)
+    choice = await directory.user_for(bench.portal, "2002", None)
+    assert choice is not None
+    assert (choice.user_id, choice.matched) == (12, True)
+    assert far.said == []
+
+
+async def test_a_call_without_an_extension_costs_no_request(bench: Bench) -> None:
+    await bench.know(ANN)
+    directory, far = people(bench)
+    settings = PortalSettings(line_users={LINE: 11})
+    choice = await directory.user_for(portal(settings=settings), None, LINE)
+    assert choice is not None
+    assert (choice.user_id, choice.matched) == (11, True)
+    assert far.said == []
+
+
+async def test_the_snapshot_is_read_once(bench: Bench) -> None:
+    await bench.know(ANN)
+    directory, _ = people(bench)
+    assert list(await directory.agents(MEMBER)) == [ANN]
+    await bench.know(BEN)
+    assert list(await directory.agents(MEMBER)) == [ANN]
+    directory.forget(MEMBER)
+    assert list(await directory.agents(MEMBER)) == [BEN]
+    assert list(await directory.agents(OTHER)) == []
+
+
+async def test_an_unknown_extension_is_asked_for_before_a_default_stands_in(bench: Bench) -> None:
+    await bench.know(ANN)
+    directory, far = people(bench, user__get=[row(30, "2050")])
+    choice = await directory.user_for(bench.portal, "2050", None)
+    assert choice is not None
+    assert (choice.user_id, choice.matched) == (30, True)
+    assert far.params("user.get")["FILTER"]["UF_PHONE_INNER"] == "2050"
+    assert far.priorities == [Priority.LIVE]
+
+
+async def test_a_miss_is_believed_for_a_minute(bench: Bench) -> None:
+    await bench.know(ANN, Agent(1, "Admin"))
+    directory, far = people(bench)
+    far.on("user.get", [])
+    for _ in range(3):
+        choice = await directory.user_for(bench.portal, "2099", None)
+        assert choice is not None
+        assert (choice.user_id, choice.matched) == (1, False)
+    assert len(far.said) == 1
+    await bench.clock.advance(MISS_TTL)
+    await directory.user_for(bench.portal, "2099", None)
+    assert len(far.said) == 2
+
+
+async def test_a_miss_is_forgotten_with_its_portal_only(bench: Bench) -> None:
+    directory, far = people(bench)
+    far.on("user.get", [])
+    elsewhere = portal(member_id=OTHER)
+    for one in (bench.portal, elsewhere):
+        await directory.user_for(one, "2099", None)
+    directory.forget(MEMBER)
+    for one in (bench.portal, elsewhere):
+        await directory.user_for(one, "2099", None)
+    assert len(far.said) == 3
+
+
+async def test_a_failing_look_up_gives_the_call_to_the_default(bench: Bench) -> None:
+    directory, far = people(bench)
+    far.on("user.get", VendorBroken("a fault"))
+    choice = await directory.user_for(bench.portal, "2099", None)
+    assert choice is not None
+    assert (choice.user_id, choice.matched) == (1, False)
+    await directory.user_for(bench.portal, "2099", None)
+    assert len(far.said) == 2, "a failure is no answer: nobody said that the extension is free"
+
+
+@pytest.mark.parametrize("trouble", [Throttled("slow"), NeedsReauth("nobody")])
+async def test_a_limit_or_a_pause_makes_the_call_wait_for_the_right_user(
+    bench: Bench, trouble: Trouble
+) -> None:
+    directory, far = people(bench)
+    far.on("user.get", trouble)
+    with pytest.raises(type(trouble)):
+        await directory.user_for(bench.portal, "2099", None)
+
+
+async def test_an_extension_that_moved_is_taken_from_whoever_had_it(bench: Bench) -> None:
+    await bench.know(Agent(11, "Ann Lee", "2001", active=False), BEN)
+    directory, _ = people(bench, user__get=[row(30, "2001"), {"NAME": "without id"}])
+    await directory.user_for(bench.portal, "2001", None)
+    agents = await directory.agents(MEMBER)
+    assert [a.user_id for a in agents] == [12, 30]
+
+
+async def test_a_dismissed_user_is_asked_for_anew(bench: Bench) -> None:
+    await bench.know(ANN, BEN)
+    directory, far = people(bench, user__get=[row(30, "2001")])
+    await directory.distrust(bench.portal, 11)
+    assert [a.user_id for a in await directory.agents(MEMBER)] == [12]
+    choice = await directory.user_for(bench.portal, "2001", None)
+    assert choice is not None
+    assert choice.user_id == 30
+    assert far.methods == ["user.get"]
+
+
+async def test_distrust_does_not_wait_for_an_old_miss_to_end(bench: Bench) -> None:
+    directory, far = people(bench)
+    far.on("user.get", [], [row(30, "2001")])
+    await directory.user_for(bench.portal, "2001", None)
+    directory._agents[MEMBER] = [ANN]
+    await directory.distrust(bench.portal, 11)
+    choice = await directory.user_for(bench.portal, "2001", None)
+    assert choice is not None
+    assert choice.user_id == 30
+
+
+async def test_cards_are_shown_to_matched_users_only_and_once_each(bench: Bench) -> None:
+    await bench.know(ANN, BEN, Agent(1, "Admin"))
+    directory, _ = people(bench, user__get=[])
+    assert await directory.users_of(bench.portal, ("2001", "2099", "2001", "2002")) == [11, 12]
+
+
+async def test_a_refresh_takes_all_pages_and_survives_a_restart(bench: Bench) -> None:
+    directory, far = people(bench)
+    far.on(
+        "user.get", Answer([row(1), row(2, "2002")], next=50), Answer([row(3, "2003"), {"x": 1}], next=None)
+    )
+    assert await directory.refresh(bench.portal) == 3
+    assert [r.params["start"] for r in far.said] == [0, 50]
+    again, _ = people(bench)
+    assert [a.user_id for a in await again.agents(MEMBER)] == [1, 2, 3]
+    assert set(far.priorities) == {Priority.BACKFILL}
+    snapshot = await bench.store.snapshot(MEMBER, "agents")
+    assert snapshot is not None
+    assert snapshot.taken_at == NOW
+
+
+async def test_a_refresh_forgets_misses(bench: Bench) -> None:
+    directory, far = people(bench)
+    far.on("user.get", [], [row(1)], [row(30, "2099")])
+    await directory.user_for(bench.portal, "2099", None)
+    await directory.refresh(bench.portal)
+    choice = await directory.user_for(bench.portal, "2099", None)
+    assert choice is not None
+    assert choice.user_id == 30
+
+
+@pytest.mark.parametrize("empty", [[], None, [{"NAME": "without id"}]])
+async def test_an_empty_answer_keeps_the_last_snapshot(bench: Bench, empty: Any) -> None:
+    await bench.know(ANN)
+    directory, far = people(bench)
+    far.on("user.get", empty)
+    assert await directory.refresh(bench.portal) == 0
+    assert list(await directory.agents(MEMBER)) == [ANN]
+
+
+async def test_a_failing_refresh_keeps_the_last_snapshot(bench: Bench) -> None:
+    await bench.know(ANN)
+    directory, far = people(bench)
+    far.on("user.get", Answer([row(1)], next=50), VendorBroken("a fault"))
+    with pytest.raises(VendorBroken):
+        await directory.refresh(bench.portal)
+    assert list(await directory.agents(MEMBER)) == [ANN]
+
+
+async def test_a_portal_without_end_is_cut(bench: Bench) -> None:
+    directory, far = people(bench)
+    far.on("user.get", Answer([row(1)], next=50))
+    assert await directory.refresh(bench.portal) == PAGES
+    assert len(far.said) == PAGES
