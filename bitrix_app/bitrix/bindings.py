@@ -29,9 +29,8 @@ EVENTS: Final = (
     "ONAPPUNINSTALL",
     "ONAPPPAYMENT",
     "ONVOXIMPLANTCALLINIT",
-    "ONEXTERNALCALLSTART",
-    "ONEXTERNALCALLBACKSTART",
 )
+"""Only what we act on: a click-to-call that nobody answers would leave a card open."""
 TITLES: Final = MappingProxyType(
     {
         "TELEPHONY_ANALYTICS_MENU": {"en": "Unitalk calls", "ru": "Звонки Unitalk", "ua": "Дзвінки Unitalk"},

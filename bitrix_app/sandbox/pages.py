@@ -73,6 +73,7 @@ class Pages:
                 "position": one.position}
                 for one in state.users.values() if one.active
             ],
+            "bound": sorted({one.event for one in state.handlers if portal.world.installed}),
             "cards": self._cards(user_id),
             "calls": [self._call_row(one) for one in reversed(portal.calls[-_ROWS:])],
             "pending": [self._call_row(one) for one in portal.pending_calls],

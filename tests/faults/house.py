@@ -74,7 +74,9 @@ class HouseClock(VirtualClock):
         ready = getattr(asyncio.get_running_loop(), "_ready")  # noqa: B009 - not in the types
         began = time.monotonic()
         while True:
-            assert time.monotonic() - began < STANDSTILL, "work goes round in a circle while time stands still"
+            assert time.monotonic() - began < STANDSTILL, (
+                "work goes round in a circle while time stands still"
+            )
             await asyncio.sleep(0)
             if ready:
                 continue

@@ -84,9 +84,7 @@ class Room:
         self.directory = Directory(bench.store, far.client, bench.clock)
         source = RecordingSource(["*.unitalk.cloud"], False)
         filing = Filing(cast(Http, self.http), far.client, Drive(far.client), bench.clock, spool, source)
-        self.outbox = Outbox(
-            far.client, self.directory, filing, cast(Upkeep, self.upkeep), bench.clock
-        )
+        self.outbox = Outbox(far.client, self.directory, filing, cast(Upkeep, self.upkeep), bench.clock)
         self.portal = bench.portal
 
     async def say(self, command: Command, about: Call | None, **more: Any) -> Any:

@@ -120,6 +120,7 @@ async def test_a_live_call_shows_its_cards_and_closes_them(world: World) -> None
         lambda: {u for _, u in world.stage.portal.open_cards()} == {12}, "one card after answer"
     )
     await world.until(lambda: told.ended(world.stage.house.clock.now()), "the end")
+    await world.until(lambda: len(world.stage.portal.calls) == 1, "the call finished in the portal")
     await world.settled()
     assert_once(world, await world.only_call(), recordings=1)
 

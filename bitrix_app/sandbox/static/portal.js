@@ -59,6 +59,7 @@ function draw(force = false) {
   const where = section();
   find('menu').replaceChildren(...Object.entries(SECTIONS).map(([key, name]) => el('a', { href: `#${key}`, 'aria-current': key === where ? 'page' : null }, name)));
   drawBell(feed);
+  drawDial(feed);
   drawCards(feed);
   if (where === 'app') {
     if (state.shown !== `app-${state.user}`) {
@@ -77,6 +78,12 @@ function draw(force = false) {
   find('title').textContent = SECTIONS[where];
   const view = { calls: () => views.calls(feed), clients: () => views.clients(feed, state, act), drive: () => views.drive(feed) }[where]();
   find('main').replaceChildren(view);
+}
+
+// Bitrix24 offers a telephony app's buttons only when the app listens for them.
+function drawDial(feed) {
+  find('dial').hidden = !feed.bound.includes('ONEXTERNALCALLSTART');
+  find('callback').hidden = !feed.bound.includes('ONEXTERNALCALLBACKSTART');
 }
 
 function drawBell(feed) {

@@ -1,0 +1,242 @@
+"""The portal's own work: bindings, snapshots, tokens, notices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+
+from bitrix_app.bitrix.auth import TokenRefresher
+from bitrix_app.bitrix.bindings import EVENTS
+from bitrix_app.core.commands import (
+    Command,
+    EnsureBindings,
+    Finish,
+    Notify,
+    Priority,
+    RefreshDirectory,
+    RefreshTokens,
+)
+from bitrix_app.core.errors import Forbidden, NotFound, Throttled, Unavailable, Unreadable, VendorBroken
+from bitrix_app.core.portal import Portal, PortalSettings, Snapshot, TokenPair
+from bitrix_app.directory import Directory
+from bitrix_app.upkeep import IDLE_PAIR, Addresses, Upkeep
+from tests.house.making import LINE, MEMBER, NOW, Bench, FakePortal, job, pair, portal
+from unitalk.client import UnitalkClient
+
+pytestmark = pytest.mark.anyio
+
+HERE = Addresses(events="https://calls.example.com/bitrix/events", app="https://calls.example.com/bitrix/app")
+NOTIFY = "im.notify.system.add"
+
+
+class FakeRefresher:
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self.refreshed: list[int] = []
+
+    async def pairs(self, _portal: Portal) -> Sequence[TokenPair]:
+        return await self._bench.pairs()
+
+    async def refresh(self, _portal: Portal, used: TokenPair) -> TokenPair:
+        self.refreshed.append(used.user_id)
+        return used
+
+
+class FakePbx:
+    def __init__(self) -> None:
+        self.answer: Any = [{"line": "2001", "name": "Ann"}]
+        self.keys: list[str] = []
+
+    async def users(self, key: str) -> Any:
+        self.keys.append(key)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+class Room:
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.far = FakePortal(
+            event__get=[],
+            placement__get=[],
+            placement__list=["REST_APP_URI", "TELEPHONY_ANALYTICS_MENU"],
+            event__bind=True,
+            placement__bind=True,
+            app__info={"LICENSE_FAMILY": "ent", "ID": "3", "CODE": "unitalk.calls"},
+            user__get=[{"ID": "11", "ACTIVE": True, "UF_PHONE_INNER": "2001"}],
+        )
+        self.far.on("telephony.externalLine.get", [{"NUMBER": LINE, "NAME": "Sales"}])
+        self.far.on("telephony.externalLine.add", {"ID": 1})
+        self.far.on("crm.status.list", [{"STATUS_ID": "NEW"}])
+        self.far.on(NOTIFY, 1)
+        self.refresher = FakeRefresher(bench)
+        self.pbx = FakePbx()
+        self.portal = bench.portal
+        self.directory = Directory(bench.store, self.far.client, bench.clock)
+        self.upkeep = Upkeep(
+            bench.store,
+            bench.clock,
+            self.far.client,
+            cast(TokenRefresher, self.refresher),
+            self.directory,
+            cast(UnitalkClient, self.pbx),
+            HERE,
+        )
+
+    async def say(self, command: Command) -> None:
+        await self.upkeep.deliver(self.portal, job(command))
+
+    async def snapshot(self, kind: str) -> Snapshot | None:
+        return await self.bench.store.snapshot(MEMBER, kind)
+
+    async def items(self, kind: str) -> list[dict[str, Any]]:
+        found = await self.snapshot(kind)
+        assert found is not None, kind
+        assert found.taken_at == NOW
+        return [dict(item) for item in found.items]
+
+
+@pytest.fixture
+def room(bench: Bench) -> Room:
+    return Room(bench)
+
+
+async def test_a_command_that_is_not_the_portals_own_is_not_understood(room: Room) -> None:
+    with pytest.raises(Unreadable, match="nobody delivers finish"):
+        await room.say(Finish())
+
+
+# --- bindings --------------------------------------------------------------------------------------
+
+
+async def test_handlers_places_and_lines_are_made_what_they_should_be(room: Room) -> None:
+    room.portal = portal(settings=PortalSettings(line_names={"380440000002": "Help"}))
+    await room.say(EnsureBindings())
+    bound = [r.params for r in room.far.said if r.method == "event.bind"]
+    assert {p["event"] for p in bound} == set(EVENTS)
+    assert {p["handler"] for p in bound} == {HERE.events}
+    assert room.far.params("placement.bind")["HANDLER"] == HERE.app
+    assert room.far.params("telephony.externalLine.add")["NUMBER"] == "380440000002"
+    (told,) = await room.items("bindings")
+    assert told == {"changed": len(EVENTS) + 3, "refused": {}}
+
+
+async def test_a_refused_place_is_kept_for_people_and_does_not_fail_the_rest(room: Room) -> None:
+    room.far.on("placement.bind", NotFound("no such place"))
+    await room.say(EnsureBindings())
+    (told,) = await room.items("bindings")
+    assert told["changed"] == len(EVENTS)
+    assert set(told["refused"].values()) == {"no such place"}
+
+
+@pytest.mark.parametrize("trouble", [Throttled("slow"), Forbidden("no scope")])
+async def test_bindings_that_failed_are_not_stamped_as_done(room: Room, trouble: Exception) -> None:
+    room.far.on("event.bind", trouble)
+    with pytest.raises(type(trouble)):
+        await room.say(EnsureBindings())
+    assert await room.snapshot("bindings") is None
+
+
+# --- the directory ---------------------------------------------------------------------------------
+
+
+async def test_a_refresh_takes_people_lines_and_stages(room: Room) -> None:
+    await room.say(RefreshDirectory())
+    assert [a.user_id for a in await room.directory.agents(MEMBER)] == [11]
+    assert await room.items("lines") == [{"NUMBER": LINE, "NAME": "Sales"}]
+    assert await room.items("lead_stages") == [{"STATUS_ID": "NEW"}]
+    assert await room.items("deal_stages") == [{"STATUS_ID": "NEW"}]
+    assert room.pbx.keys == [], "without a key there is nobody to ask"
+
+
+async def test_the_app_and_the_tariff_of_the_portal_are_remembered(room: Room) -> None:
+    await room.say(RefreshDirectory())
+    known = await room.bench.current()
+    assert (known.license_family, known.rest_app_id, known.app_code) == ("ent", "3", "unitalk.calls")
+    assert room.far.tariffs == ["ent"], "the limiter follows"
+    before = known
+    await room.say(RefreshDirectory())
+    assert await room.bench.current() == before
+
+
+async def test_an_app_info_that_says_nothing_changes_nothing(room: Room) -> None:
+    room.far.on("app.info", ["odd"])
+    await room.say(RefreshDirectory())
+    assert await room.bench.current() == room.bench.portal
+    assert room.far.tariffs == []
+
+
+async def test_the_app_of_a_portal_that_is_gone_is_not_remembered(room: Room) -> None:
+    room.portal = replace(room.portal, member_id="e" * 32)
+    await room.say(RefreshDirectory())
+    assert await room.bench.store.portal("e" * 32) is None
+    assert room.far.tariffs == []
+
+
+@pytest.mark.parametrize("answer", [[], None, VendorBroken("a fault"), ["odd"]])
+async def test_a_part_that_fails_or_is_empty_keeps_its_last_snapshot(room: Room, answer: Any) -> None:
+    old = Snapshot("lines", NOW - 9, ({"NUMBER": "1"},))
+    await room.bench.store.save_snapshot(MEMBER, old)
+    room.far.on("telephony.externalLine.get", answer)
+    await room.say(RefreshDirectory())
+    assert await room.snapshot("lines") == old
+    assert await room.items("lead_stages")
+
+
+async def test_the_pbxs_operators_prove_its_key(room: Room) -> None:
+    room.portal = portal(unitalk_key="pbx-key")
+    await room.say(RefreshDirectory())
+    assert room.pbx.keys == ["pbx-key"]
+    assert await room.items("pbx_users") == [{"line": "2001", "name": "Ann"}]
+    assert await room.items("pbx_state") == [{"ok": True, "operators": 1}]
+
+
+async def test_a_pbx_without_operators_keeps_the_last_ones(room: Room) -> None:
+    room.portal = portal(unitalk_key="pbx-key")
+    room.pbx.answer = []
+    await room.say(RefreshDirectory())
+    assert await room.snapshot("pbx_users") is None
+    assert await room.items("pbx_state") == [{"ok": True, "operators": 0}]
+
+
+async def test_a_failing_pbx_does_not_cost_the_portal_its_directory(room: Room) -> None:
+    room.portal = portal(unitalk_key="pbx-key")
+    room.pbx.answer = Unavailable("down", code="HTTP_502", hint="wait")
+    await room.say(RefreshDirectory())
+    assert await room.items("lines")
+    assert await room.items("pbx_state") == [
+        {"ok": False, "code": "HTTP_502", "message": "down", "hint": "wait"}
+    ]
+
+
+# --- tokens ----------------------------------------------------------------------------------------
+
+
+async def test_only_pairs_that_nobody_used_for_long_are_refreshed(room: Room) -> None:
+    await room.bench.keep_pair(pair(1, age=IDLE_PAIR))
+    await room.bench.keep_pair(pair(2, age=IDLE_PAIR - 1))
+    await room.bench.keep_pair(pair(7, is_admin=False, age=IDLE_PAIR + 5))
+    await room.say(RefreshTokens())
+    assert sorted(room.refresher.refreshed) == [1, 7]
+    assert await room.snapshot("tokens") is not None
+    assert IDLE_PAIR < 180 * 86_400
+
+
+# --- notices ---------------------------------------------------------------------------------------
+
+
+async def test_a_notice_goes_to_the_one_it_names(room: Room) -> None:
+    await room.say(Notify("tag", "text", 12))
+    assert [r.params for r in room.far.said] == [{"USER_ID": 12, "MESSAGE": "text", "TAG": "tag"}]
+    assert room.far.priorities == [Priority.CRM]
+
+
+async def test_a_notice_for_nobody_in_particular_goes_to_all_administrators(room: Room) -> None:
+    for user_id, is_admin in ((1, True), (4, True), (7, False)):
+        await room.bench.keep_pair(pair(user_id, is_admin=is_admin))
+    await room.say(Notify("tag", "text"))
+    assert sorted(r.params["USER_ID"] for r in room.far.said) == [1, 4]
