@@ -30,7 +30,10 @@ from bitrix_app.gateway import HttpGateway
 from bitrix_app.intake import Intake
 from bitrix_app.lanes import PortalLanes
 from bitrix_app.limiters import Limiters
+from bitrix_app.lines import Lines
+from bitrix_app.moving import Moving
 from bitrix_app.outbox import Outbox
+from bitrix_app.owners import Owners
 from bitrix_app.portals import Portals, Prefill
 from bitrix_app.recorder import Recorder
 from bitrix_app.serving import listen, serving
@@ -110,8 +113,10 @@ async def compose(
         source = RecordingSource(settings.unitalk_recording_hosts, settings.allow_loopback)
         filing = Filing(http, client, Drive(client), clock, spool_beside(database_url), source)
         addresses = Addresses(events=f"{base_url}/bitrix/events", app=f"{base_url}/bitrix/app")
-        upkeep = Upkeep(store, clock, client, refresher, directory, pbx, addresses)
-        outbox = Outbox(client, directory, filing, upkeep, clock)
+        lines = Lines(store, clock)
+        upkeep = Upkeep(store, clock, client, refresher, directory, lines, pbx, addresses)
+        owners = Owners(client, directory, clock)
+        outbox = Outbox(client, directory, owners, lines, filing, Moving(client), upkeep, clock)
 
         def nudge(portal: str) -> None:
             worker.nudge(portal)
@@ -119,6 +124,7 @@ async def compose(
         def forget(portal: str) -> None:
             refresher.forget(portal)
             directory.forget(portal)
+            lines.forget(portal)
 
         intake = Intake(store, clock, nudge, forget)
         chance = random.Random()  # noqa: S311 - jitter needs no secrecy

@@ -14,7 +14,9 @@ from bitrix_app.core.errors import PortalPaused, Throttled, Trouble
 from bitrix_app.core.mapping import Choice, choose
 from bitrix_app.core.portal import Agent, Portal, Snapshot
 from bitrix_app.core.ports import Clock
+from bitrix_app.core.shrink import compare_agents, merge_agents
 from bitrix_app.core.store import Store
+from bitrix_app.snapshots import Snapshots
 
 MISS_TTL = 60.0
 """Seconds for which «nobody has this extension» is believed."""
@@ -31,6 +33,7 @@ class Directory:
         self._clock = clock
         self._agents: dict[str, list[Agent]] = {}
         self._misses: dict[tuple[str, str], float] = {}
+        self._snapshots = Snapshots(store, clock)
 
     async def agents(self, portal: str) -> Sequence[Agent]:
         if portal not in self._agents:
@@ -44,14 +47,21 @@ class Directory:
         for key in [k for k in self._misses if k[0] == portal]:
             del self._misses[key]
 
-    async def user_for(self, portal: Portal, extension: str | None, line: str | None) -> Choice | None:
+    async def user_for(
+        self, portal: Portal, extension: str | None, line: str | None, group: str | None = None
+    ) -> Choice | None:
         """Who gets the call now; an unknown extension is asked for before a default stands in."""
         agents = await self.agents(portal.member_id)
-        choice = choose(extension, line, agents, portal.settings, portal.installed_by)
+        choice = choose(extension, line, agents, portal.settings, portal.installed_by, group)
         if extension and not (choice and choice.matched) and await self._found(portal, extension):
             agents = await self.agents(portal.member_id)
-            choice = choose(extension, line, agents, portal.settings, portal.installed_by)
+            choice = choose(extension, line, agents, portal.settings, portal.installed_by, group)
         return choice
+
+    async def works(self, portal: Portal, user_id: int) -> bool:
+        """Whether this user can be given a call; before the first snapshot everybody can."""
+        agents = await self.agents(portal.member_id)
+        return not agents or any(a.user_id == user_id and a.active for a in agents)
 
     async def distrust(self, portal: Portal, user_id: int) -> None:
         """The portal does not know this user as active: whoever had the extension is asked for anew."""
@@ -95,7 +105,11 @@ class Directory:
         return True
 
     async def refresh(self, portal: Portal) -> int:
-        """Take a new snapshot of all users; a failing or empty answer keeps the old one."""
+        """Take a new snapshot of all users; a failing, empty or shrunken answer keeps the old one.
+
+        Of a list that is not believed, who is new or changed is taken all the same. The number of
+        people that the portal named.
+        """
         agents: list[Agent] = []
         start: int | None = 0
         for _ in range(PAGES):
@@ -104,11 +118,35 @@ class Directory:
             start = answer.next
             if start is None:
                 break
-        if not agents:
-            logger.warning("the portal named no users; the last snapshot stays")
+        known = await self._snapshots.items(portal.member_id, "agents")
+        old = [Agent(**item) for item in known]
+        if not agents and not old:
+            logger.warning("the portal named no users")
             return 0
-        items = tuple(asdict(agent) for agent in agents)
-        await self._store.save_snapshot(portal.member_id, Snapshot("agents", self._clock.now(), items))
-        self._agents[portal.member_id] = agents
-        self._misses.clear()
-        return len(agents)
+        difference = compare_agents(old, agents)
+        items = [asdict(agent) for agent in agents]
+        if difference.reason is None:
+            await self._snapshots.take(portal.member_id, "agents", items)
+        else:
+            await self._snapshots.offer(portal, "agents", items, difference)
+            if agents:
+                agents = merge_agents(old, agents)
+                kept = Snapshot("agents", self._clock.now(), tuple(asdict(a) for a in agents))
+                await self._store.save_snapshot(portal.member_id, kept)
+            else:
+                agents = old
+        self._remember(portal.member_id, agents)
+        return len(items)
+
+    async def accept(self, portal: Portal, confirm: int) -> bool:
+        """An administrator says that the shrunken list is right; false when it changed meanwhile."""
+        items = await self._snapshots.accept(portal.member_id, "agents", confirm)
+        if items is None:
+            return False
+        self._remember(portal.member_id, [Agent(**item) for item in items])
+        return True
+
+    def _remember(self, member_id: str, agents: list[Agent]) -> None:
+        self._agents[member_id] = agents
+        for key in [k for k in self._misses if k[0] == member_id]:
+            del self._misses[key]

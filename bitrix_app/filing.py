@@ -112,7 +112,7 @@ class Filing:
 
     async def _attach(self, portal: Portal, call: Call, priority: Priority) -> CallEvent:
         path, media = await self._spooled(portal, call, priority)
-        name = f"{base_name(call, portal.settings.pbx_timezone)}.{media}"
+        name = f"{base_name(call, portal.settings.zone_of(call.line))}.{media}"
         request = telephony.attach(call.bitrix_call_id or "", name)
         try:
             answer = await self._client.call(portal, request, priority)
@@ -129,8 +129,8 @@ class Filing:
 
     async def _copy(self, portal: Portal, call: Call, priority: Priority) -> CallEvent:
         media = call.recording_media or "mp3"
-        name = f"{base_name(call, portal.settings.pbx_timezone)}.{media}"
-        folder = await self._drive.folder(portal, month_folder(call, portal.settings.pbx_timezone))
+        name = f"{base_name(call, portal.settings.zone_of(call.line))}.{media}"
+        folder = await self._drive.folder(portal, month_folder(call, portal.settings.zone_of(call.line)))
         try:
             copied = await self._drive.copy_recording(
                 portal, call.recording_file_id or 0, folder, name, call.recording_size
@@ -144,7 +144,7 @@ class Filing:
         return RecordingCopied(copied.id, copied.name)
 
     async def _document(self, portal: Portal, call: Call, _priority: Priority) -> CallEvent:
-        zone = portal.settings.pbx_timezone
+        zone = portal.settings.zone_of(call.line)
         folder = await self._drive.folder(portal, month_folder(call, zone))
         content = json.dumps(document(call, portal, zone), ensure_ascii=False, indent=2).encode()
         filed = await self._drive.put_document(

@@ -22,6 +22,7 @@ from bitrix_app.core.lifecycle import IllegalMove
 from bitrix_app.core.portal import Portal, PortalState
 from bitrix_app.core.ports import Clock
 from bitrix_app.core.store import DueWake, Receipt, ReceiptState, Store, StoreUnavailable, Unit
+from bitrix_app.numbers import placed
 from unitalk.events import Ignorable, Readable, UnreadableEvent, read_event
 
 INIT_WINDOW = 2 * 3600.0
@@ -91,11 +92,13 @@ class Intake:
         await self._apply(portal, receipt, event, now)
 
     async def _apply(self, portal: Portal, receipt: Receipt, event: Readable, now: float) -> None:
+        report = placed(event.report, portal.settings.country)
+
         async def work(unit: Unit) -> int:
             receipt_id = await unit.receive(receipt)
             if receipt_id is None:
                 return 0
-            return await self._report(unit, portal, event.report, now, receipt, receipt_id)
+            return await self._report(unit, portal, report, now, receipt, receipt_id)
 
         try:
             added = await self._store.transact(work)

@@ -7,7 +7,7 @@ done» answers, and looks before it repeats what may have happened (design.md §
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from bitrix_app.bitrix import telephony
@@ -16,13 +16,19 @@ from bitrix_app.bitrix.documents import layout_blocks
 from bitrix_app.bitrix.wire import RestCall
 from bitrix_app.core.call import Call
 from bitrix_app.core.commands import Finish, Hide, LayoutBlocks, Priority, Register, Show
-from bitrix_app.core.errors import Refused, Trouble
-from bitrix_app.core.events import CallEvent, Done, Registered
+from bitrix_app.core.errors import Refused, Trouble, Who
+from bitrix_app.core.events import CallEvent, Done, Finished, Registered
 from bitrix_app.core.jobs import Job
+from bitrix_app.core.jobs import Moot as Moot
+from bitrix_app.core.mapping import Choice
 from bitrix_app.core.portal import Portal
 from bitrix_app.core.ports import Clock
 from bitrix_app.directory import Directory
 from bitrix_app.filing import Filing
+from bitrix_app.lines import Lines
+from bitrix_app.moving import Moving
+from bitrix_app.numbers import Kind, read_number
+from bitrix_app.owners import Owned, Owners, no_client_note
 from bitrix_app.upkeep import Upkeep
 
 MATCHED_FOR: Final = 29 * 60.0
@@ -42,25 +48,34 @@ NO_LAYOUT: Final = ("ERROR_METHOD_NOT_FOUND", "UNSUITABLE_ACTIVITY_TYPE_ERROR")
 """A portal too old for our blocks is no failure of the call."""
 
 
-class Moot(Exception):
-    """The command makes no sense any more; it is dropped quietly, with the reason kept."""
-
-
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A command that is one request: it may travel in a batch."""
 
     request: RestCall
     read: Callable[[Any], CallEvent]
+    owned: Owned | None = None
+    """For a finish: whose the call is, and by which rule."""
 
 
 class Outbox:
     """See the module."""
 
     def __init__(
-        self, client: BitrixClient, directory: Directory, filing: Filing, upkeep: Upkeep, clock: Clock
+        self,
+        client: BitrixClient,
+        directory: Directory,
+        owners: Owners,
+        lines: Lines,
+        filing: Filing,
+        moving: Moving,
+        upkeep: Upkeep,
+        clock: Clock,
     ) -> None:
         self._client = client
+        self._owners = owners
+        self._lines = lines
+        self._moving = moving
         self._directory = directory
         self._filing = filing
         self._upkeep = upkeep
@@ -75,6 +90,8 @@ class Outbox:
             raise Moot("the call was erased")
         if self._filing.takes(job.kind):
             return await self._filing.deliver(portal, job, call)
+        if job.kind == "move_call":
+            return await self._moving.deliver(portal, job, call)
         if job.kind == "notify":
             await self._upkeep.deliver(portal, job)
             return Done(job.key)
@@ -98,15 +115,20 @@ class Outbox:
             case Register() as command:
                 return await self._register(portal, job, call, command)
             case Finish() as command:
-                user_id = await self._owner(portal, call, command.extension)
+                priority = Priority(job.priority)
+                owned = await self._owners.closing(portal, call, command.extension, priority, job.attempts)
+                if owned is None:
+                    raise nobody()
                 request = telephony.finish(
                     call,
-                    user_id=user_id,
+                    user_id=owned.choice.user_id,
                     duration=command.duration,
                     status_code=command.status_code,
                     failed_reason=command.failed_reason,
                 )
-                return Prepared(request, telephony.read_finished)
+                return Prepared(
+                    request, lambda said: _with_owner(telephony.read_finished(said), owned), owned
+                )
             case Show(extensions=extensions):
                 if not call.is_live:
                     raise Moot("the call is over")
@@ -116,7 +138,7 @@ class Outbox:
             case LayoutBlocks():
                 if not (call.activity_id and call.crm_type and call.crm_id):
                     raise Moot("the call has no activity on a CRM record")
-                request = layout_blocks(call, portal.settings.pbx_timezone, portal.language)
+                request = layout_blocks(call, portal.settings.zone_of(call.line), portal.language)
                 return Prepared(request, lambda _: Done(job.key))
         raise Moot(f"nobody delivers {job.kind}")
 
@@ -133,45 +155,36 @@ class Outbox:
             raise Moot("none of the extensions has a user in Bitrix24")
         return Prepared(say(call.bitrix_call_id or "", users), lambda _: Done(job.key))
 
-    async def _owner(self, portal: Portal, call: Call, extension: str | None) -> int:
-        choice = await self._directory.user_for(portal, extension, call.line)
+    async def _opener(self, portal: Portal, call: Call, command: Register) -> Choice:
+        """Whose card it is. Not the closing rules: a repeat must name the same user, or Bitrix24
+        makes a second call (§6.1).
+        """
+        choice = await self._directory.user_for(portal, command.extension, call.line, command.group)
         if choice is None:
-            raise Refused(
-                "Nobody can be given this call: no default user is set and no administrator is known.",
-                code="NO_USER",
-                hint="Set a default user in Settings.",
-            )
-        return choice.user_id
+            raise nobody()
+        return choice
 
     async def _register(
         self, portal: Portal, job: Job, call: Call, command: Register
     ) -> Prepared | CallEvent | None:
         if call.bitrix_call_id:
             return Done(job.key)
-        if not call.number:
-            raise Refused(
-                f"The PBX gave no client number that can be called ({call.raw_number or 'empty'}).",
-                code="NO_NUMBER",
-                hint="Hidden and inner numbers cannot be registered in Bitrix24.",
-            )
-        choice = await self._directory.user_for(portal, command.extension, call.line)
-        user_id = choice.user_id if choice else await self._owner(portal, call, command.extension)
-        matched = choice.matched if choice else False
+        check_number(call, portal)
+        choice = await self._opener(portal, call, command)
+        await self._lines.seen(portal, call.line)
         if job.doubt and call.heard_bitrix_id:
-            return Registered(call.heard_bitrix_id, user_id, command.extension, matched)
+            return Registered(call.heard_bitrix_id, choice.user_id, command.extension, choice.matched)
         if self._clock.now() - call.start > MATCHED_FOR:
             return None
         request = telephony.register(
             call,
-            user_id=user_id,
+            user_id=choice.user_id,
             show=command.show and call.is_live,
             crm_create=command.crm_create,
             crm=None,
-            timezone=portal.settings.pbx_timezone,
+            timezone=portal.settings.zone_of(call.line),
         )
-        return Prepared(
-            request, lambda result: telephony.read_registered(result, user_id, command.extension, matched)
-        )
+        return Prepared(request, lambda result: _registered(result, choice, command, call, portal))
 
     async def _register_late(self, portal: Portal, job: Job, call: Call) -> CallEvent:
         """Older than Bitrix24's matching window: look first, never let it make a second record."""
@@ -185,23 +198,21 @@ class Outbox:
             )
             row = telephony.read_statistic(found.result)
             if row is not None:
-                user_id = await self._owner(portal, call, command.extension)
-                return Registered(row.call_id, user_id, command.extension)
-        search = await self._client.call(portal, telephony.search(call.number or ""), priority)
-        crm = telephony.read_search(search.result)
-        choice = await self._directory.user_for(portal, command.extension, call.line)
-        user_id = choice.user_id if choice else await self._owner(portal, call, command.extension)
+                choice = await self._opener(portal, call, command)
+                return Registered(row.call_id, choice.user_id, command.extension)
+        clients = await self._owners.clients(portal, call, priority)
+        crm = (clients[0].crm_type, clients[0].crm_id) if clients else None
+        choice = await self._opener(portal, call, command)
         request = telephony.register(
             call,
-            user_id=user_id,
+            user_id=choice.user_id,
             show=False,
             crm_create=command.crm_create and crm is None,
             crm=crm,
-            timezone=portal.settings.pbx_timezone,
+            timezone=portal.settings.zone_of(call.line),
         )
         answer = await self._client.call(portal, request, priority)
-        matched = choice.matched if choice else False
-        return telephony.read_registered(answer.result, user_id, command.extension, matched)
+        return _registered(answer.result, choice, command, call, portal)
 
     async def _after_refusal(
         self, portal: Portal, job: Job, call: Call, said: Prepared, refused: Refused
@@ -222,7 +233,7 @@ class Outbox:
             )
             row = telephony.read_statistic(answer.result)
             if row is not None:
-                return row.finished
+                return _with_owner(row.finished, said.owned)
         if job.kind in ("show", "hide") and telephony.is_not_found(refused):
             return Done(job.key)
         if job.kind == "layout" and refused.code in NO_LAYOUT:
@@ -240,6 +251,9 @@ class Outbox:
 
         Raises a `Trouble` when the batch as a whole failed.
         """
+        finishing = [call for job, call in work if job.kind == Finish.kind]
+        first = Priority(min(job.priority for job, _ in work)) if work else Priority.FINISH
+        await self._owners.look_up(portal, finishing, first)
         settled: dict[int, CallEvent | Trouble | Moot] = {}
         prepared: dict[str, tuple[Job, Call, Prepared]] = {}
         for job, call in work:
@@ -272,3 +286,52 @@ class Outbox:
             except (Trouble, Moot) as reason:
                 settled[job.id] = reason
         return settled
+
+
+def nobody() -> Refused:
+    return Refused(
+        "Nobody can be given this call: no default user is set and no administrator is known.",
+        code="NO_USER",
+        hint="Set a default user in Settings.",
+    )
+
+
+def check_number(call: Call, portal: Portal) -> None:
+    """Bitrix24 takes no call without a number (bitrix24.md §6.1), though its card knows hidden ones
+    (§10): inventing one would give all hidden callers to one client. Raises `Refused` with the reason.
+    """
+    reading = read_number(call.number or call.raw_number, portal.settings.country)
+    if call.number or reading.callable:
+        return
+    hidden = reading.kind is Kind.HIDDEN
+    raise Refused(
+        reading.reason,
+        code="HIDDEN_NUMBER" if hidden else "NO_NUMBER",
+        hint=(
+            "Bitrix24 registers no call without a number, so this one stays on the list. "
+            + ("Whoever spoke with the client may know it." if hidden else "See what the PBX sent.")
+        ),
+        who=Who.MANAGER,
+    )
+
+
+def _registered(result: Any, choice: Choice, command: Register, call: Call, portal: Portal) -> Registered:
+    read = telephony.read_registered(result, choice.user_id, command.extension, choice.matched)
+    country = portal.settings.country
+    note = no_client_note(read, call, country, crm_create=command.crm_create, answer=result)
+    return replace(read, note=note)
+
+
+def _with_owner(finished: Finished, owned: Owned | None) -> Finished:
+    """What Bitrix24 says of the owner decides: an earlier finish may have named somebody else."""
+    if owned is None or finished.user_id not in (None, owned.choice.user_id):
+        return finished
+    choice = owned.choice
+    return replace(
+        finished,
+        user_id=choice.user_id,
+        extension=owned.extension,
+        matched=choice.matched,
+        by=choice.by,
+        owner_note=owned.note,
+    )

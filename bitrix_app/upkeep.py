@@ -11,13 +11,24 @@ from bitrix_app.bitrix import bindings
 from bitrix_app.bitrix.auth import TokenRefresher
 from bitrix_app.bitrix.client import BitrixClient
 from bitrix_app.bitrix.users import app_info, directories, notify
-from bitrix_app.core.commands import EnsureBindings, Notify, Priority, RefreshDirectory, RefreshTokens
-from bitrix_app.core.errors import Trouble, Unreadable
+from bitrix_app.bitrix.values import as_rows
+from bitrix_app.core.commands import (
+    AcceptDirectory,
+    EnsureBindings,
+    Notify,
+    Priority,
+    RefreshDirectory,
+    RefreshTokens,
+)
+from bitrix_app.core.errors import Conflict, Trouble, Unreadable
 from bitrix_app.core.jobs import Job
 from bitrix_app.core.portal import Portal, Snapshot
 from bitrix_app.core.ports import Clock
+from bitrix_app.core.shrink import compare_keys
 from bitrix_app.core.store import Store, Unit
 from bitrix_app.directory import Directory
+from bitrix_app.lines import Lines
+from bitrix_app.snapshots import KINDS, Snapshots
 from unitalk.client import UnitalkClient
 
 IDLE_PAIR: Final = 150 * 86_400.0
@@ -42,6 +53,7 @@ class Upkeep:
         client: BitrixClient,
         refresher: TokenRefresher,
         directory: Directory,
+        lines: Lines,
         pbx: UnitalkClient,
         addresses: Addresses,
     ) -> None:
@@ -50,6 +62,8 @@ class Upkeep:
         self._client = client
         self._refresher = refresher
         self._directory = directory
+        self._lines = lines
+        self._snapshots = Snapshots(store, clock)
         self._pbx = pbx
         self._addresses = addresses
 
@@ -60,6 +74,8 @@ class Upkeep:
                 await self._bind(portal)
             case RefreshDirectory():
                 await self._refresh(portal)
+            case AcceptDirectory() as command:
+                await self._accept(portal, command)
             case RefreshTokens():
                 await self._keep_alive(portal)
             case Notify() as command:
@@ -71,7 +87,7 @@ class Upkeep:
         wanted = bindings.wanted(
             events_url=self._addresses.events,
             app_url=self._addresses.app,
-            lines=dict(portal.settings.line_names),
+            lines=await self._lines.wanted(portal),
         )
         report = await bindings.ensure(self._client, portal, wanted)
         logger.info("bindings of {}: {} changed", portal.domain, report.changed)
@@ -88,21 +104,41 @@ class Upkeep:
         await self._remember_app(portal, info.result)
         count = await self._directory.refresh(portal)
         logger.info("directory of {}: {} users", portal.domain, count)
-        await self._snapshots(portal)
+        await self._lists(portal)
         if portal.unitalk_key:
             await self._pbx_lines(portal)
+        await self._stamp(portal, "directory", {"named": count})
 
-    async def _snapshots(self, portal: Portal) -> None:
+    async def _accept(self, portal: Portal, command: AcceptDirectory) -> None:
+        if command.directory == "agents":
+            taken = await self._directory.accept(portal, command.confirm)
+        else:
+            items = await self._snapshots.accept(portal.member_id, command.directory, command.confirm)
+            taken = items is not None
+        if not taken:
+            raise Conflict(
+                "The list changed after it was looked at.",
+                code="DIRECTORY_CHANGED",
+                hint="Look at the difference again and accept what it is now.",
+            )
+
+    async def _take(self, portal: Portal, kind: str, rows: list[dict[str, object]]) -> None:
+        """A list that lost too much stays beside the last good one."""
+        old = await self._snapshots.items(portal.member_id, kind)
+        difference = compare_keys(old, rows, KINDS[kind][0])
+        if rows and difference.reason is None:
+            await self._snapshots.take(portal.member_id, kind, rows)
+        elif old:
+            await self._snapshots.offer(portal, kind, rows, difference)
+
+    async def _lists(self, portal: Portal) -> None:
         """Lines and stages; a part that fails or comes back empty keeps its last good snapshot."""
         answers = await self._client.batch(portal, directories(), Priority.BACKFILL)
         for kind, answer in answers.items():
             if isinstance(answer, Trouble):
                 logger.warning("{} of {} were not told: {}", kind, portal.domain, answer.code)
                 continue
-            rows = tuple(dict(row) for row in answer.result or () if isinstance(row, dict))
-            if rows:
-                snapshot = Snapshot(kind, self._clock.now(), rows)
-                await self._store.save_snapshot(portal.member_id, snapshot)
+            await self._take(portal, kind, [dict(row) for row in as_rows(answer.result)])
 
     async def _remember_app(self, portal: Portal, info: object) -> None:
         if not isinstance(info, dict):
@@ -134,9 +170,7 @@ class Upkeep:
             state = {"ok": False, "code": trouble.code, "message": trouble.message, "hint": trouble.hint}
         else:
             state = {"ok": True, "operators": len(users)}
-            if users:
-                snapshot = Snapshot("pbx_users", self._clock.now(), tuple(dict(u) for u in users))
-                await self._store.save_snapshot(portal.member_id, snapshot)
+            await self._take(portal, "pbx_users", [dict(user) for user in users])
         await self._store.save_snapshot(portal.member_id, Snapshot("pbx_state", self._clock.now(), (state,)))
 
     async def _keep_alive(self, portal: Portal) -> None:

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from bitrix_app.core.call import Call
 from bitrix_app.core.jobs import Attempt, Job, JobState
 from bitrix_app.core.portal import Snapshot
+from bitrix_app.core.repair import Repair
 from bitrix_app.core.store import DueWake, Receipt, ReceiptState, StoreUnavailable, VendorRequest
 from storage import rows
 from storage.line import Line, make_reader, open_line
@@ -22,6 +23,7 @@ T = TypeVar("T")
 _C: Final = load("calls")
 _J: Final = load("jobs")
 _P: Final = load("portals")
+_M: Final = load("repairs")
 _R: Final = load("receipts")
 _V: Final = load("requests")
 
@@ -111,6 +113,26 @@ class Reading:
     async def call(self, portal: str, call_id: str) -> Call | None:
         row = await self._ask(self._pages, lambda db: db.execute(_C["one"], (portal, call_id)).fetchone())
         return rows.call_from(row) if row else None
+
+    async def unmatched_counts(self, portal: str) -> Mapping[str, int]:
+        found = await self._ask(
+            self._pages, lambda db: db.execute(_C["unmatched_counts"], (portal,)).fetchall()
+        )
+        return dict(found)
+
+    async def repairs(self, portal: str, *, limit: int = 20) -> Sequence[Repair]:
+        found = await self._ask(self._pages, lambda db: db.execute(_M["latest"], (portal, limit)).fetchall())
+        return [rows.repair_from(row) for row in found]
+
+    async def repair(self, portal: str, repair_id: str) -> Repair | None:
+        values = (portal, rows.clean(repair_id))
+        row = await self._ask(self._pages, lambda db: db.execute(_M["one"], values).fetchone())
+        return rows.repair_from(row) if row else None
+
+    async def job_states(self, portal: str, lanes: Sequence[str], key: str) -> Mapping[JobState, int]:
+        values = (rows.encode(list(lanes)), portal, key)
+        found = await self._ask(self._pages, lambda db: db.execute(_J["states_of"], values).fetchall())
+        return {JobState(state): count for state, count in found}
 
     async def lane(self, portal: str, lane: str) -> Sequence[Job]:
         found = await self._ask(self._pages, lambda db: db.execute(_J["lane"], (portal, lane)).fetchall())

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from bitrix_app.core import call as calls
-from bitrix_app.core import commands
+from bitrix_app.core import commands, repair
 from bitrix_app.core.advance import Owed
 from bitrix_app.core.call import Call
 from bitrix_app.core.jobs import Attempt, Job, JobError, JobState
+from bitrix_app.core.repair import Repair
 from bitrix_app.core.store import Receipt, ReceiptState, VendorRequest
 
 Row = tuple[Any, ...]
@@ -52,6 +53,7 @@ def call_row(call: Call, now: float) -> Row:
         call.first_seen_at,
         now,
         encode(calls.pack(call)),
+        clean_or_none(call.unmatched) if call.finished else None,
     )
 
 
@@ -61,6 +63,14 @@ def call_from(row: Row) -> Call:
 
 def calls_from(rows: Iterable[Row]) -> list[Call]:
     return [call_from(row) for row in rows]
+
+
+def repair_row(one: Repair) -> Row:
+    return one.portal, one.id, one.created_at, encode(repair.pack(one))
+
+
+def repair_from(row: Row) -> Repair:
+    return repair.unpack(decode(row[0]))
 
 
 def receipt_row(receipt: Receipt) -> Row:

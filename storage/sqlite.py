@@ -49,6 +49,10 @@ class SqliteStore:
         self.snapshot = reading.snapshot
         self.level = reading.level
         self.calls = reading.calls
+        self.unmatched_counts = reading.unmatched_counts
+        self.repairs = reading.repairs
+        self.repair = reading.repair
+        self.job_states = reading.job_states
         self.call = reading.call
         self.lane = reading.lane
         self.attempts = reading.attempts

@@ -12,6 +12,7 @@ from bitrix_app.core.advance import Owed, Transition
 from bitrix_app.core.call import Call
 from bitrix_app.core.jobs import Attempt, Job, JobError
 from bitrix_app.core.portal import Portal, TokenPair
+from bitrix_app.core.repair import Repair
 from bitrix_app.core.store import DueWake, Receipt, ReceiptState, Unit
 from storage import graph, portals, rows
 from storage.portals import PortalBook
@@ -22,6 +23,7 @@ T = TypeVar("T")
 _C: Final = load("calls")
 _J: Final = load("jobs")
 _R: Final = load("receipts")
+_M: Final = load("repairs")
 _RECEIVE: Final = _R["receive"]
 _SAVE_CALL: Final = _C["save"]
 _BY_PBX: Final = _C["by_pbx"]
@@ -82,6 +84,20 @@ class SqliteUnit:
 
     async def calls_without_bitrix_id(self, portal: str, number: str, since: float) -> Sequence[Call]:
         return rows.calls_from(self._db.execute(_C["unnamed"], (portal, rows.digits(number), since)))
+
+    async def unmatched_calls(self, portal: str, extension: str, limit: int) -> Sequence[Call]:
+        return rows.calls_from(self._db.execute(_C["unmatched"], (portal, rows.clean(extension), limit)))
+
+    async def unmatched_count(self, portal: str, extension: str) -> int:
+        found = self._db.execute(_C["unmatched_count"], (portal, rows.clean(extension))).fetchone()
+        return int(found[0])
+
+    async def save_repair(self, repair: Repair) -> None:
+        self._db.execute(_M["save"], rows.repair_row(repair))
+
+    async def repair(self, portal: str, repair_id: str) -> Repair | None:
+        row = self._db.execute(_M["one"], (portal, rows.clean(repair_id))).fetchone()
+        return rows.repair_from(row) if row else None
 
     async def apply(self, transition: Transition, now: float, correlation_id: str = "") -> int:
         db, call = self._db, transition.call

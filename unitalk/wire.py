@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypedDict
+from typing import Any, Final, NotRequired, TypedDict
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
@@ -66,6 +66,8 @@ class PbxUser(TypedDict):
 
     line: str | None
     name: str
+    email: NotRequired[str]
+    """Where the PBX gives one; no page of the contract promises it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +198,10 @@ def read_users(data: Any) -> list[PbxUser]:
         name = " ".join(word for word in words if word)
         lines = user.get("line")
         for line in lines if isinstance(lines, list) and lines else [lines]:
-            users.append(PbxUser(line=_line(line), name=name))
+            one = PbxUser(line=_line(line), name=name)
+            if "@" in (email := str(user.get("email") or "").strip()):
+                one["email"] = email
+            users.append(one)
     return users
 
 

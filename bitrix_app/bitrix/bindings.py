@@ -7,7 +7,7 @@ changes nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -142,7 +142,7 @@ def _lines(current: Current, want: Wanted) -> list[RestCall]:
     for line in want.lines:
         known = next((have for have in current.lines if same_digits(have.number, line.number)), None)
         if known is None:
-            calls.append(statistics.add_line(line))
+            calls.append(statistics.add_line(replace(line, name=line.name or line.number)))
         elif line.name and line.name != known.name:
             calls.append(statistics.update_line(Line(known.number, line.name, line.crm_create)))
     return calls

@@ -39,7 +39,8 @@ def agent_of(item: Any) -> Agent | None:
         name=name or f"#{user_id}",
         extension=str(item.get("UF_PHONE_INNER") or "").strip() or None,
         email=str(item.get("EMAIL") or "").strip() or None,
-        active=item.get("ACTIVE") in (True, "Y", "true", 1, "1"),
+        # a field that is not there was left out (findings §2, no. 36); only a «no» dismisses somebody
+        active=item.get("ACTIVE", True) in (True, "Y", "true", 1, "1"),
     )
 
 

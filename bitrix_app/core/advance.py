@@ -6,21 +6,19 @@ unitalk.md §5 for the life of a call.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 from bitrix_app.core import lifecycle
 from bitrix_app.core.call import Call, Leg, Recording
 from bitrix_app.core.commands import (
     AttachRecording,
-    Command,
     CopyRecording,
     FetchRecording,
     FileDocument,
     Finish,
     Hide,
     LayoutBlocks,
-    Notify,
     Priority,
     Register,
     Show,
@@ -35,6 +33,7 @@ from bitrix_app.core.events import (
     Finished,
     GivenUp,
     Heard,
+    Moved,
     PbxReport,
     RecordingAttached,
     RecordingCopied,
@@ -44,6 +43,10 @@ from bitrix_app.core.events import (
 )
 from bitrix_app.core.lifecycle import IllegalMove, Move, Phase
 from bitrix_app.core.outcome import FAILED_REASON, STATUS_CODE, Outcome
+from bitrix_app.core.ownership import moved, owned, unmatched_notice
+from bitrix_app.core.transition import Owed, Rules, Transition, Wake
+
+__all__ = ["Owed", "Rules", "Transition", "Wake", "advance"]
 
 REGISTER_AFTER: Final = 3.0
 """Seconds after the first event at which a call without a known extension is registered."""
@@ -53,54 +56,6 @@ CARD_LIFE: Final = 60.0
 """Seconds after which opening or closing a card is no longer worth saying."""
 DOCUMENT_AFTER: Final = 600.0
 """Seconds after Finish at which the document is filed even though the recording is not there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What the portal's settings decide about its calls."""
-
-    crm_create_in: bool = True
-    crm_create_out: bool = True
-    drive: bool = True
-    drive_recordings: bool = True
-    layout: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Owed:
-    """A command with its place in the call's graph.
-
-    `needs` are keys of the same lane that must be done first. A lane never holds two jobs of one
-    key, so owing the same again changes nothing. `mutex`: at most one job of the portal with the
-    same mutex is in flight. `expires_at`: after it the job is dropped quietly.
-    """
-
-    key: str
-    command: Command
-    priority: Priority
-    needs: tuple[str, ...] = ()
-    expires_at: float | None = None
-    mutex: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Wake:
-    """Come back to this call at `at`; a later wake of the same reason replaces it."""
-
-    at: float
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """The next call and what follows from it, to be stored in one transaction."""
-
-    call: Call
-    owed: tuple[Owed, ...] = ()
-    wakes: tuple[Wake, ...] = ()
-    unwake: tuple[str, ...] = ()
-    cancel: tuple[str, ...] = field(default=())
-    """Kinds of commands of this call that no longer make sense when they have not begun."""
 
 
 def advance(call: Call, event: CallEvent, now: float, rules: Rules) -> Transition:
@@ -153,6 +108,8 @@ def advance(call: Call, event: CallEvent, now: float, rules: Rules) -> Transitio
                 document_folder_id=event.folder_id,
             )
             return Transition(_closed_if_complete(filed, rules))
+        case Moved():
+            return _moved(call, event, rules)
         case GivenUp():
             return _given_up(call, event, rules)
         case Done():
@@ -200,6 +157,8 @@ def _with_facts(call: Call, event: PbxReport, now: float) -> Call:
         if (value := getattr(f, name)) is not None and (final or getattr(call, name) is None)
     }
     known = replace(call, **plain)
+    if f.number_note and f.number is None and known.number is None and f.number_note not in call.notes:
+        known = replace(known, notes=(*known.notes, f.number_note))
     if event.step is Step.ENDED:
         return _with_end(call, known, f, now)
     known = replace(known, ringing=_merged(call.ringing, f.extensions))
@@ -295,9 +254,9 @@ def _register(call: Call, rules: Rules, extension: str | None = None) -> Transit
     show = call.is_live
     owed = Owed(
         "register",
-        Register(extension=extension, show=show, crm_create=create),
+        Register(extension=extension, show=show, crm_create=create, group=call.group),
         Priority.LIVE if show else Priority.FINISH,
-        mutex=f"number:{call.number}" if create and call.number else None,
+        mutex=f"number:{number}" if create and (number := call.number or call.raw_number) else None,
     )
     registered = replace(
         call,
@@ -371,22 +330,13 @@ def _registered(call: Call, event: Registered) -> Transition:
         bitrix_call_id=event.bitrix_call_id,
         user_id=event.user_id,
         matched=event.matched,
+        unmatched=None if event.matched else event.extension,
+        notes=(*call.notes, event.note) if event.note else call.notes,
         crm_type=event.crm_type,
         crm_id=event.crm_id,
         created=event.created,
     )
-    owed: tuple[Owed, ...] = ()
-    if not event.matched and event.extension:
-        notice = Notify(
-            tag=f"unmatched:{event.extension}",
-            message=(
-                f"Calls of the PBX extension {event.extension} have no user in Bitrix24 and are given "
-                "to the line's default user. Enter the extension as the inner phone number of the "
-                "right employee."
-            ),
-        )
-        owed = (Owed(f"notify:unmatched:{event.extension}", notice, Priority.CRM),)
-    return Transition(registered, owed)
+    return Transition(registered, unmatched_notice(registered))
 
 
 def _finished(call: Call, event: Finished, now: float, rules: Rules) -> Transition:
@@ -400,10 +350,10 @@ def _finished(call: Call, event: Finished, now: float, rules: Rules) -> Transiti
         crm_type=event.crm_type or call.crm_type,
         crm_id=event.crm_id or call.crm_id,
         user_id=event.user_id or call.user_id,
-        notes=(*call.notes, event.note) if event.note else call.notes,
+        notes=(*call.notes, *(note for note in (event.note, event.owner_note) if note)),
     )
-    owed: list[Owed] = []
-    owed += _layout(finished, rules, "layout")
+    finished = owned(finished, event)
+    owed = [*unmatched_notice(finished), *_layout(finished, rules, "layout")]
     waits_for_recording = finished.recording in (Recording.EXPECTED, Recording.FETCHED)
     if waits_for_recording:
         wakes = (Wake(now + DOCUMENT_AFTER, "document"),) if rules.drive else ()
@@ -442,6 +392,12 @@ def _given_up(call: Call, event: GivenUp, rules: Rules) -> Transition:
         return Transition(known, tuple(owed))
     documented = _document(known, rules)
     return replace(documented, owed=(*owed, *documented.owed))
+
+
+def _moved(call: Call, event: Moved, rules: Rules) -> Transition:
+    """The document on Drive tells whose call it is, so it is said again."""
+    after = moved(call, event)
+    return _document(after, rules) if after.documents_owed else Transition(after)
 
 
 def _layout(call: Call, rules: Rules, key: str) -> list[Owed]:

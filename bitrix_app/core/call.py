@@ -74,6 +74,14 @@ class Call:
     """A CALL_ID that the portal's event named while our own answer was still out."""
     user_id: int | None = None
     matched: bool = True
+    unmatched: str | None = None
+    """The extension that had no user of its own when the call was written: a default user has the call."""
+    owner_by: str | None = None
+    """The rule by which `user_id` got the call, a word of `mapping.By`."""
+    repair: str | None = None
+    """The repair under which the call is to be, or was, moved to another user."""
+    moved: tuple[str, ...] | None = None
+    """What the repair gave to the new user, as `ACTIVITY:77`; `None` before it was done."""
     crm_type: str | None = None
     crm_id: int | None = None
     created: tuple[str, ...] = ()

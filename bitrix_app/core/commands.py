@@ -40,6 +40,8 @@ class Register(Command):
     """Whose card it is; resolved to a user when it is said, so that a fresh mapping counts."""
     show: bool = True
     crm_create: bool = True
+    group: str | None = None
+    """The PBX group that was known when this was owed: a repeat must name the same user (§6.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,22 @@ class FileDocument(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class MoveCall(Command):
+    """Give what Bitrix24 made of a finished call to another user (bitrix24.md §7.2, §7.6).
+
+    Only what is still `from_user`'s is touched. `undo` gives back what the move gave.
+    """
+
+    kind = "move_call"
+    repair: str = ""
+    from_user: int = 0
+    to_user: int = 0
+    extension: str = ""
+    """The extension whose calls these are."""
+    undo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Notify(Command):
     """Tell the portal's administrators something; a later notice of the same tag replaces it."""
 
@@ -133,6 +151,15 @@ class RefreshDirectory(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class AcceptDirectory(Command):
+    """An administrator says that a shrunken list is right; `confirm` is what it lacks."""
+
+    kind = "accept_directory"
+    directory: str = "agents"
+    confirm: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RefreshTokens(Command):
     """Refresh pairs that nobody used for 150 days, before their 180 days are over."""
 
@@ -151,9 +178,11 @@ _KINDS: dict[str, type[Command]] = {
         LayoutBlocks,
         CopyRecording,
         FileDocument,
+        MoveCall,
         Notify,
         EnsureBindings,
         RefreshDirectory,
+        AcceptDirectory,
         RefreshTokens,
     )
 }

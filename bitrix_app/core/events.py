@@ -31,9 +31,10 @@ class Facts:
     """What one PBX event says of a call; `None` and empty mean «not said».
 
     `number` is the client's number as E.164 with plus where it could be read so, `raw_number` as it
-    came. `started_at` is unix seconds. `full_seconds` and `talk_seconds` are whole seconds.
-    `extensions` are PBX inner lines in the order given: ringing ones, on ANSWERED the first is the
-    one who picked up. `link` is the recording's address, a secret (unitalk.md §3.6).
+    came, `number_note` why there is no number in it, in words. `started_at` is unix seconds.
+    `full_seconds` and `talk_seconds` are whole seconds. `extensions` are PBX inner lines in the order
+    given: ringing ones, on ANSWERED the first is the one who picked up. `link` is the recording's
+    address, a secret (unitalk.md §3.6).
     """
 
     pbx_id: str | None = None
@@ -41,6 +42,7 @@ class Facts:
     direction: Direction | None = None
     number: str | None = None
     raw_number: str | None = None
+    number_note: str | None = None
     line: str | None = None
     extensions: tuple[str, ...] = ()
     group: str | None = None
@@ -92,6 +94,8 @@ class Registered:
     crm_id: int | None = None
     created: tuple[str, ...] = ()
     """CRM objects that Bitrix24 made for this call, as `LEAD:1205`."""
+    note: str | None = None
+    """Why no client was found by the number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,14 @@ class Finished:
     user_id: int | None = None
     note: str | None = None
     """What Bitrix24 said about the activity when it could not make one."""
+    extension: str | None = None
+    """The extension whose user the call was to go to."""
+    matched: bool | None = None
+    """Whether that extension had a user of its own; `None` when this answer cannot say."""
+    by: str | None = None
+    """The rule by which the user got the call, a word of `mapping.By`."""
+    owner_note: str | None = None
+    """What was odd on the way to the owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +160,20 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """A finished call was given to another user, or with `undo` back to whoever had it."""
+
+    user_id: int
+    records: tuple[str, ...] = ()
+    """What changed hands, as `ACTIVITY:77` and `LEAD:1205`."""
+    extension: str | None = None
+    """With `undo`: the extension that is nobody's again."""
+    by: str | None = None
+    undo: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class GivenUp:
     """A job of this call needs a person now; `kind` is the command's, `code` the trouble's."""
 
@@ -168,5 +194,6 @@ CallEvent = (
     | RecordingCopied
     | DocumentFiled
     | Done
+    | Moved
     | GivenUp
 )

@@ -11,6 +11,10 @@ from bitrix_app.core import commands
 from bitrix_app.core.commands import Command
 
 
+class Moot(Exception):
+    """The command makes no sense any more; it is dropped quietly, with the reason kept."""
+
+
 class JobState(StrEnum):
     """States of interface.md's retry entry, and `blocked` for what waits for its needs."""
 

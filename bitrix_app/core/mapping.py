@@ -1,11 +1,35 @@
-"""From a PBX extension to the person in Bitrix24 who gets the call."""
+"""From a PBX extension, a group or a line to the person in Bitrix24 who gets the call."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
 
+from bitrix_app.core.call import Call
+from bitrix_app.core.events import Direction
+from bitrix_app.core.outcome import Outcome
 from bitrix_app.core.portal import Agent, PortalSettings
+
+MISSED_OWNERS: Final = ("responsible", "last_agent", "line")
+"""A missed call goes first to the client's responsible person, to the agent whom it rang last, or to
+the default user of its line."""
+TRANSFER_OWNERS: Final = ("last", "first")
+
+
+class By(StrEnum):
+    """By which rule somebody got a call."""
+
+    OVERRIDE = "override"
+    """Our own map of extensions."""
+    EXTENSION = "extension"
+    """The inner number of the user in Bitrix24."""
+    RESPONSIBLE = "responsible"
+    GROUP = "group"
+    LINE = "line"
+    DEFAULT = "default"
+    INSTALLER = "installer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +38,7 @@ class Choice:
 
     user_id: int
     matched: bool
+    by: By | None = field(default=None, compare=False)
 
 
 def choose(
@@ -22,18 +47,98 @@ def choose(
     agents: Iterable[Agent],
     settings: PortalSettings,
     last_resort: int | None,
+    group: str | None = None,
 ) -> Choice | None:
-    """Who gets a call: the extension's user, else the line's default, else the portal's default,
-    else `last_resort` (the administrator who installed). `None` when there is nobody at all.
+    """Who gets a call: the extension's user, else the group's default, else the line's, else the
+    portal's, else `last_resort` (the administrator who installed). `None` when there is nobody at all.
     """
     active = {a.user_id: a for a in agents if a.active}
+
+    def works(user_id: int | None) -> bool:
+        return bool(user_id) and (not active or user_id in active)
+
     if extension:
+        own = settings.extension_users.get(extension)
+        if own is not None and works(own):
+            return Choice(own, True, By.OVERRIDE)
         for agent in active.values():
             if agent.extension == extension:
-                return Choice(agent.user_id, matched=True)
+                return Choice(agent.user_id, True, By.EXTENSION)
     matched = not extension  # nobody was named, so nobody was missed
-    candidates = (settings.line_users.get(line or ""), settings.default_user, last_resort)
-    for user_id in candidates:
-        if user_id and (not active or user_id in active):
-            return Choice(user_id, matched)
-    return Choice(last_resort, matched) if last_resort else None
+    candidates = (
+        (group_user(group, settings), By.GROUP),
+        (settings.line_users.get(line or ""), By.LINE),
+        (settings.default_user, By.DEFAULT),
+        (last_resort, By.INSTALLER),
+    )
+    for user_id, by in candidates:
+        if user_id is not None and works(user_id):
+            return Choice(user_id, matched, by)
+    return Choice(last_resort, matched, By.INSTALLER) if last_resort else None
+
+
+def group_user(group: str | None, settings: PortalSettings) -> int | None:
+    """The default user of a PBX group; names are compared without case and outer spaces."""
+    if not group:
+        return None
+    return _by_name(settings.group_users).get(group_key(group), settings.queue_user)
+
+
+def group_key(name: str) -> str:
+    return " ".join(name.split()).casefold()
+
+
+def _by_name(users: Mapping[str, int]) -> dict[str, int]:
+    return {group_key(name): user for name, user in users.items()}
+
+
+# --- whose a call is in the end ------------------------------------------------------------------
+
+
+class Wish(StrEnum):
+    """A step of the way to a call's owner; the first that leads to somebody decides."""
+
+    RESPONSIBLE = "responsible"
+    GROUP = "group"
+    AGENT = "agent"
+    """The extension's user, else the default users as `choose` has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Whom to look for when a call is closed. `extension` is `AGENT`'s."""
+
+    wishes: tuple[Wish, ...]
+    extension: str | None
+
+
+def is_missed(call: Call) -> bool:
+    """A client wanted us and reached nobody."""
+    if call.legs or call.outcome in (None, Outcome.ANSWERED):
+        return False
+    return call.direction is Direction.IN or call.outcome is Outcome.LOST_BY_US
+
+
+def closing_plan(call: Call, settings: PortalSettings, extension: str | None = None) -> Plan:
+    """Whose `call` is by the portal's rules, now that it is over (field: missed, queued, transferred).
+
+    Who talked owns the call. A missed one of a known client belongs to the client's responsible
+    person; one of a group to the group's default user; else to the agent whom it rang last. All other
+    calls are `extension`'s, or who the call itself says.
+    """
+    if call.legs:
+        leg = call.legs[0] if settings.transfer_owner == "first" else call.legs[-1]
+        return Plan((Wish.AGENT,), leg.extension)
+    if not is_missed(call):
+        return Plan((Wish.AGENT,), extension or call.owner)
+    last = call.ringing[-1] if call.ringing else None
+    match settings.missed_owner:
+        case "line":
+            return Plan((Wish.AGENT,), None)
+        case "last_agent" if last is not None:
+            return Plan((Wish.AGENT,), last)
+        case "last_agent":
+            return Plan((Wish.GROUP, Wish.AGENT), None)
+    # a record that Bitrix24 made for this very call has no responsible person but ourselves
+    known = () if call.created else (Wish.RESPONSIBLE,)
+    return Plan((*known, Wish.GROUP, Wish.AGENT), last)

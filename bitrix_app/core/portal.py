@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
-from bitrix_app.core.advance import Rules
+from bitrix_app.core.transition import Rules
 
 
 class PortalState(StrEnum):
@@ -39,6 +39,24 @@ class PortalSettings:
     layout: bool = True
     concurrency: int = 2
     """Requests in flight to this portal (reliability.md §2, C5)."""
+    country: str = "UA"
+    """ISO 3166 code of the numbering plan by which local numbers are read."""
+    extension_users: Mapping[str, int] = field(default_factory=dict)
+    """PBX extension → user, where Bitrix24's own inner numbers do not say it; this map wins."""
+    missed_owner: str = "responsible"
+    """Who gets a missed call first, a word of `mapping.MISSED_OWNERS`."""
+    transfer_owner: str = "last"
+    """Whose a transferred call is: the `last` or the `first` who talked."""
+    queue_user: int | None = None
+    """Gets a call of a PBX group that nobody in particular took."""
+    group_users: Mapping[str, int] = field(default_factory=dict)
+    """PBX group by name → its own default user; goes before `queue_user`."""
+    line_zones: Mapping[str, str] = field(default_factory=dict)
+    """External line (digits) → zone in which its calls' times are shown and filed."""
+
+    def zone_of(self, line: str | None) -> str:
+        """The zone for people of a line. The PBX's own clock is always `pbx_timezone`."""
+        return self.line_zones.get(line or "", self.pbx_timezone)
 
     @property
     def rules(self) -> Rules:

@@ -17,6 +17,7 @@ from bitrix_app.core.advance import Owed, Transition
 from bitrix_app.core.call import Call
 from bitrix_app.core.jobs import Attempt, Job, JobError, JobState
 from bitrix_app.core.portal import Portal, Snapshot, TokenPair
+from bitrix_app.core.repair import Repair
 
 T = TypeVar("T")
 
@@ -116,6 +117,16 @@ class Unit(Protocol):
     async def calls_without_bitrix_id(self, portal: str, number: str, since: float) -> Sequence[Call]:
         """Calls with this number (digits) that Bitrix24 has not named yet, started after `since`."""
         ...
+
+    async def unmatched_calls(self, portal: str, extension: str, limit: int) -> Sequence[Call]:
+        """Finished calls that a default user has because nobody had this extension, the newest first."""
+        ...
+
+    async def unmatched_count(self, portal: str, extension: str) -> int: ...
+
+    async def save_repair(self, repair: Repair) -> None: ...
+
+    async def repair(self, portal: str, repair_id: str) -> Repair | None: ...
 
     async def apply(self, transition: Transition, now: float, correlation_id: str = "") -> int:
         """Store the call with what it owes: new jobs (a key that the lane holds is not added
@@ -251,6 +262,20 @@ class Store(Protocol):
         ...
 
     async def call(self, portal: str, call_id: str) -> Call | None: ...
+
+    async def unmatched_counts(self, portal: str) -> Mapping[str, int]:
+        """Extension → how many calls of it a default user has."""
+        ...
+
+    async def repairs(self, portal: str, *, limit: int = 20) -> Sequence[Repair]:
+        """The newest first."""
+        ...
+
+    async def repair(self, portal: str, repair_id: str) -> Repair | None: ...
+
+    async def job_states(self, portal: str, lanes: Sequence[str], key: str) -> Mapping[JobState, int]:
+        """How the job `key` stands in these lanes: states and their counts."""
+        ...
 
     async def lane(self, portal: str, lane: str) -> Sequence[Job]:
         """A call's jobs in the order in which they were owed."""

@@ -20,6 +20,7 @@ STEP_WORDS: Final[Mapping[str, str]] = {
     "fetch_recording": "Recording fetched",
     "attach_recording": "Recording attached",
     "layout": "Summary put on the record",
+    "move_call": "Given to another person",
     "drive_copy": "Recording copied to Drive",
     "drive_document": "Document filed on Drive",
     "notify": "Notice sent",
@@ -99,6 +100,28 @@ def call_json(call: Call, jobs: Sequence[Job]) -> dict[str, Any]:
             "recording": call.drive_copy_name,
         },
         "steps": [step_json(job) for job in jobs],
+    }
+
+
+OWNER_WORDS: Final[Mapping[str, str]] = {
+    "override": "the extension is given to this person in our settings",
+    "extension": "the extension is this person's inner number in Bitrix24",
+    "responsible": "this person is responsible for the client",
+    "group": "default of the PBX group",
+    "line": "default of the line",
+    "default": "default of the portal",
+    "installer": "nobody else is set: whoever installed the application",
+}
+
+
+def owner_json(call: Call) -> dict[str, Any]:
+    """Whose the call is and why; `unmatched` is the extension that nobody had."""
+    return {
+        "user_id": call.user_id,
+        "by": call.owner_by,
+        "words": OWNER_WORDS.get(call.owner_by or ""),
+        "unmatched": call.unmatched,
+        "moved": call.repair is not None and call.moved is not None,
     }
 
 

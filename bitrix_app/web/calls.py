@@ -12,7 +12,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from bitrix_app.core.call import Call
+from bitrix_app.core.events import Direction
 from bitrix_app.logs import redact_secrets
+from bitrix_app.numbers import read_number
 from bitrix_app.web import call_view
 from bitrix_app.web.call_view import People, belongs_to, call_json, people_of
 from bitrix_app.web.deps import WebDeps
@@ -96,12 +98,22 @@ class Calls:
         ]
         story["notes"] = [redact_secrets(note) for note in call.notes]
         story["skipped"] = call.skipped
+        story["raw_number"] = call.raw_number
+        story["number_reason"] = _number_reason(call, seen)
+        story["owner"] = call_view.owner_json(call)
         story["people"] = people
         return story
 
 
 def may_see(call: Call, seen: Visit, people: People) -> bool:
     return seen.session.is_admin or belongs_to(call, seen.session.user_id, people)
+
+
+def _number_reason(call: Call, seen: Visit) -> str | None:
+    """Why the call has no number that could be searched, in words."""
+    if call.number or call.direction is Direction.INNER:
+        return None
+    return read_number(call.raw_number, seen.portal.settings.country).reason or None
 
 
 def words() -> dict[str, Any]:

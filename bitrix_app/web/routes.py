@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from bitrix_app.core.store import StoreUnavailable
+from bitrix_app.web.agents import Agents
 from bitrix_app.web.app_page import AppPage
 from bitrix_app.web.calls import Calls
 from bitrix_app.web.deps import WebDeps
@@ -25,6 +26,7 @@ from bitrix_app.web.webhooks import Webhooks
 def routes(deps: WebDeps) -> list[BaseRoute]:
     """The table. `GET` answers `HEAD` too."""
     webhooks, installer, calls = Webhooks(deps), Installer(deps), Calls(deps)
+    agents = Agents(deps)
     app, settings, health = AppPage(deps, calls), SettingsPage(deps), Health(deps)
     return [
         Route("/unitalk/events/{token}", webhooks.unitalk, methods=["GET", "POST", "OPTIONS"]),
@@ -37,6 +39,12 @@ def routes(deps: WebDeps) -> list[BaseRoute]:
         Route("/session", Renewal(deps).renew, methods=["POST"]),
         Route("/calls", calls.list, methods=["GET"]),
         Route("/calls/{id}", calls.one, methods=["GET"]),
+        Route("/agents", agents.show, methods=["GET"]),
+        Route("/agents/accept", agents.accept, methods=["POST"]),
+        Route("/agents/repair", agents.repair, methods=["POST"]),
+        Route("/agents/repair/{id}", agents.progress, methods=["GET"]),
+        Route("/agents/repair/{id}/undo", agents.undo, methods=["POST"]),
+        Route("/agents/{user_id:int}", agents.assign, methods=["PUT"]),
         Route("/settings", settings.show, methods=["GET"]),
         Route("/settings", settings.change, methods=["PUT"]),
         Route("/settings/webhook-token", settings.rotate, methods=["POST"]),

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from bitrix_app.core.mapping import MISSED_OWNERS, TRANSFER_OWNERS, group_key
 from bitrix_app.core.portal import PortalSettings
+from bitrix_app.numbers import COUNTRIES
 
 SWITCHES: Final = ("crm_create_in", "crm_create_out", "drive", "drive_recordings", "layout")
 LINES: Final = 1000
@@ -78,16 +80,17 @@ def _zone(value: Any, _: frozenset[int]) -> str:
 
 
 def _user(value: Any, users: frozenset[int]) -> int | None:
-    return None if value is None else _known_user(value, users)
+    return None if value is None else read_user(value, users)
 
 
 def _users(value: Any, users: frozenset[int]) -> tuple[int, ...]:
     if not isinstance(value, list) or len(value) > MANAGERS:
         raise ValueError(f"It must be a list of {MANAGERS} users at most.")
-    return tuple(dict.fromkeys(_known_user(one, users) for one in value))
+    return tuple(dict.fromkeys(read_user(one, users) for one in value))
 
 
-def _known_user(value: Any, users: frozenset[int]) -> int:
+def read_user(value: Any, users: frozenset[int]) -> int:
+    """A user's id. Raises `ValueError` with the fault in words; no known `users`: any id is taken."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**53:
         raise ValueError("A user is given by the number of the Bitrix24 user.")
     if users and value not in users:
@@ -110,7 +113,7 @@ def _lines(value: Any) -> dict[str, Any]:
 
 
 def _line_users(value: Any, users: frozenset[int]) -> dict[str, int]:
-    return {line: _known_user(user, users) for line, user in _lines(value).items()}
+    return {line: read_user(user, users) for line, user in _lines(value).items()}
 
 
 def _line_names(value: Any, _: frozenset[int]) -> dict[str, str]:
@@ -122,11 +125,64 @@ def _line_names(value: Any, _: frozenset[int]) -> dict[str, str]:
     return names
 
 
+def _line_zones(value: Any, users: frozenset[int]) -> dict[str, str]:
+    return {line: _zone(zone, users) for line, zone in _lines(value).items()}
+
+
+def read_extension(value: Any) -> str:
+    """A PBX inner line: digits (unitalk.md §2). Raises `ValueError` with the fault in words."""
+    text = value.strip() if isinstance(value, str) else ""
+    if not re.fullmatch(r"[0-9]{1,10}", text):
+        raise ValueError("An extension is 1 to 10 digits, as text.")
+    return text
+
+
+def _extension_users(value: Any, users: frozenset[int]) -> dict[str, int]:
+    if not isinstance(value, dict) or len(value) > LINES:
+        raise ValueError(f"It must be an object with {LINES} extensions at most.")
+    return {read_extension(extension): read_user(user, users) for extension, user in value.items()}
+
+
+def _group_users(value: Any, users: frozenset[int]) -> dict[str, int]:
+    if not isinstance(value, dict) or len(value) > LINES:
+        raise ValueError(f"It must be an object with {LINES} groups at most.")
+    groups: dict[str, int] = {}
+    for name, user in value.items():
+        if not name.strip() or len(name) > 255 or not name.isprintable():
+            raise ValueError("A group's name has 1 to 255 characters.")
+        if group_key(name) in map(group_key, groups):
+            raise ValueError(f"Group {name} is named twice.")
+        groups[name.strip()] = read_user(user, users)
+    return groups
+
+
+def _country(value: Any, _: frozenset[int]) -> str:
+    if not isinstance(value, str) or value.upper() not in COUNTRIES:
+        raise ValueError("This country is not known. Use two letters such as UA.")
+    return value.upper()
+
+
+def _word(words: tuple[str, ...]) -> Callable[[Any, frozenset[int]], str]:
+    def read(value: Any, _: frozenset[int]) -> str:
+        if value not in words:
+            raise ValueError(f"It must be one of: {', '.join(words)}.")
+        return str(value)
+
+    return read
+
+
 _READERS: Final[Mapping[str, Callable[[Any, frozenset[int]], Any]]] = {
     "pbx_timezone": _zone,
     "default_user": _user,
     "drive_managers": _users,
     "line_users": _line_users,
     "line_names": _line_names,
+    "line_zones": _line_zones,
+    "country": _country,
+    "extension_users": _extension_users,
+    "missed_owner": _word(MISSED_OWNERS),
+    "transfer_owner": _word(TRANSFER_OWNERS),
+    "queue_user": _user,
+    "group_users": _group_users,
     **dict.fromkeys(SWITCHES, _switch),
 }

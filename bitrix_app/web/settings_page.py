@@ -14,8 +14,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from bitrix_app.core.chores import portal_work
-from bitrix_app.core.portal import Portal, PortalState
+from bitrix_app.core.portal import Portal, PortalSettings, PortalState
 from bitrix_app.core.store import Unit, WebhookToken
+from bitrix_app.lines import SEEN
 from bitrix_app.web.bodies import read_json
 from bitrix_app.web.call_view import people_of
 from bitrix_app.web.deps import WebDeps
@@ -71,7 +72,7 @@ class SettingsPage:
         try:
             portal = await self._deps.store.transact(work)
         except Faults as faults:
-            raise _refused(faults) from None
+            raise refused(faults) from None
         logger.bind(portal=member, user=seen.session.user_id).info("settings changed")
         self._deps.nudge(member)
         return await self._answer(request, seen, portal)
@@ -90,7 +91,7 @@ class SettingsPage:
         key = portal.unitalk_key if change.unitalk_key is None else change.unitalk_key
         saved = replace(portal, settings=change.settings, unitalk_key=key, updated_at=now)
         await unit.save_portal(saved)
-        if change.settings.line_names != portal.settings.line_names:
+        if _lines_of(change.settings) != _lines_of(portal.settings):
             for lane, owed in portal_work()[:1]:  # the lines' names stand in Bitrix24 too
                 await unit.owe(portal.member_id, lane, (owed,), now)
         return saved
@@ -114,6 +115,14 @@ async def settings_json(deps: WebDeps, portal: Portal) -> dict[str, Any]:
         "drive_managers": list(settings.drive_managers),
         "line_users": dict(settings.line_users),
         "line_names": dict(settings.line_names),
+        "line_zones": dict(settings.line_zones),
+        "lines": await _known_lines(deps, portal),
+        "country": settings.country,
+        "extension_users": dict(settings.extension_users),
+        "missed_owner": settings.missed_owner,
+        "transfer_owner": settings.transfer_owner,
+        "queue_user": settings.queue_user,
+        "group_users": dict(settings.group_users),
         **{name: getattr(settings, name) for name in SWITCHES},
         "unitalk_key": {"set": bool(portal.unitalk_key), "last4": last4(portal.unitalk_key)},
         "webhooks": await webhook_addresses(deps, portal),
@@ -160,7 +169,20 @@ def _lives(token: WebhookToken, now: float) -> bool:
     return token.expires_at is None or token.expires_at > now
 
 
-def _refused(faults: Faults) -> Problem:
+def _lines_of(settings: PortalSettings) -> tuple[dict[str, str], set[str]]:
+    return dict(settings.line_names), {*settings.line_users, *settings.line_zones}
+
+
+async def _known_lines(deps: WebDeps, portal: Portal) -> list[str]:
+    """Lines that calls came by and lines of the settings: what one may set for each of them."""
+    snapshot = await deps.store.snapshot(portal.member_id, SEEN)
+    seen = {str(item["line"]) for item in (snapshot.items if snapshot else ())}
+    names, others = _lines_of(portal.settings)
+    return sorted({*seen, *names, *others})
+
+
+def refused(faults: Faults) -> Problem:
+    """422 that names every faulty field."""
     return Problem(
         422,
         "invalid_settings",

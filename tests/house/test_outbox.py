@@ -38,7 +38,10 @@ from bitrix_app.core.portal import Agent, Portal, PortalSettings
 from bitrix_app.core.ports import Http
 from bitrix_app.directory import Directory
 from bitrix_app.filing import Filing, RecordingSource
+from bitrix_app.lines import Lines
+from bitrix_app.moving import Moving
 from bitrix_app.outbox import MATCHED_FOR, Moot, Outbox, Prepared
+from bitrix_app.owners import Owners
 from bitrix_app.upkeep import Upkeep
 from tests.house.making import CLIENT, LINE, NOW, Bench, FakePortal, call, job, over, portal
 from tests.unitalk.fakes import FakeHttp
@@ -84,7 +87,16 @@ class Room:
         self.directory = Directory(bench.store, far.client, bench.clock)
         source = RecordingSource(["*.unitalk.cloud"], False)
         filing = Filing(cast(Http, self.http), far.client, Drive(far.client), bench.clock, spool, source)
-        self.outbox = Outbox(far.client, self.directory, filing, cast(Upkeep, self.upkeep), bench.clock)
+        self.outbox = Outbox(
+            far.client,
+            self.directory,
+            Owners(far.client, self.directory, bench.clock),
+            Lines(bench.store, bench.clock),
+            filing,
+            Moving(far.client),
+            cast(Upkeep, self.upkeep),
+            bench.clock,
+        )
         self.portal = bench.portal
 
     async def say(self, command: Command, about: Call | None, **more: Any) -> Any:
@@ -144,11 +156,19 @@ async def test_a_call_that_is_registered_is_not_registered_again(room: Room) -> 
 async def test_a_call_without_a_number_needs_a_person(room: Room) -> None:
     with pytest.raises(Refused) as refused:
         await room.say(Register("2001"), call(number=None, raw_number="anonymous"))
-    assert refused.value.code == "NO_NUMBER"
+    assert refused.value.code == "HIDDEN_NUMBER"
     assert "anonymous" in refused.value.message
-    with pytest.raises(Refused, match="empty"):
+    with pytest.raises(Refused, match="gave no number") as refused:
         await room.say(Register("2001"), call(number=None, raw_number=None))
+    assert refused.value.code == "NO_NUMBER"
+    with pytest.raises(Refused, match="not a phone number"):
+        await room.say(Register("2001"), call(number=None, raw_number="reception desk"))
     assert room.far.said == []
+
+
+async def test_a_short_number_is_offered_to_bitrix24_as_it_came(room: Room) -> None:
+    await room.say(Register("2001"), call(number=None, raw_number="102"))
+    assert room.far.params(REGISTER)["PHONE_NUMBER"] == "102"
 
 
 @pytest.mark.parametrize("command", [Register(None), Finish(None)])
@@ -238,15 +258,16 @@ async def test_a_doubtful_late_register_that_nobody_knows_is_said_after_a_search
     room.far.on(STATISTIC, [])
     room.far.on(SEARCH, [])
     await room.say(Register("2001"), call(started_at=NOW - 86_400), doubt=True)
-    assert room.far.methods == [STATISTIC, SEARCH, REGISTER]
+    assert room.far.methods == [STATISTIC, SEARCH, SEARCH, REGISTER], "both notations of the number"
 
 
 # --- finish ----------------------------------------------------------------------------------------
 
 
 async def test_finish_says_how_it_ended(room: Room) -> None:
+    room.far.on(FINISH, {**ROW, "PORTAL_USER_ID": "12"})
     event = await room.say(Finish("2002", 83, "200", ""), over())
-    assert event == Finished(991, "LEAD", 5, 11)
+    assert event == Finished(991, "LEAD", 5, 12, extension="2002", matched=True, by="extension")
     said = room.far.params(FINISH)
     assert said["CALL_ID"] == "externalCall.c1"
     assert (said["USER_ID"], said["DURATION"], said["STATUS_CODE"]) == (12, 83, "200")
@@ -257,7 +278,7 @@ async def test_a_finish_that_was_done_before_is_read_from_the_statistics(room: R
     room.far.on(FINISH, NotFound(CALL_LOST))
     room.far.on(STATISTIC, [ROW])
     event = await room.say(Finish("2001"), over())
-    assert event == Finished(991, "LEAD", 5, 11)
+    assert event == Finished(991, "LEAD", 5, 11, extension="2001", matched=True, by="extension")
     assert room.far.params(STATISTIC)["FILTER"] == {"CALL_ID": "externalCall.c1"}
 
 
@@ -433,7 +454,7 @@ def batch(*said: tuple[Command, Call], **more: Any) -> list[tuple[Job, Call]]:
 
 
 def test_only_single_requests_without_doubt_may_share_a_batch(bench: Bench) -> None:
-    outbox = Outbox(*(cast(Any, None) for _ in range(5)))
+    outbox = Outbox(*(cast(Any, None) for _ in range(8)))
     fit = (Register(), Finish(), LayoutBlocks(), Show(), Hide())
     assert all(outbox.batchable(job(command)) for command in fit)
     assert not any(outbox.batchable(job(command, doubt=True)) for command in fit)
@@ -450,7 +471,7 @@ async def test_a_batch_settles_each_job_alone(room: Room) -> None:
         (Finish("2001"), over("d")),
         (Show(("2001",)), over("e")),
         (Register("2001"), over("f")),
-        (Register("2001"), call("g", number=None)),
+        (Register("2001"), call("g", number=None, raw_number="hidden")),
         (Register("2001"), call("h")),
     )
     settled = await room.outbox.deliver_batch(room.portal, work)

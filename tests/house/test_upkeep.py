@@ -22,6 +22,7 @@ from bitrix_app.core.commands import (
 from bitrix_app.core.errors import Forbidden, NotFound, Throttled, Unavailable, Unreadable, VendorBroken
 from bitrix_app.core.portal import Portal, PortalSettings, Snapshot, TokenPair
 from bitrix_app.directory import Directory
+from bitrix_app.lines import Lines
 from bitrix_app.upkeep import IDLE_PAIR, Addresses, Upkeep
 from tests.house.making import LINE, MEMBER, NOW, Bench, FakePortal, job, pair, portal
 from unitalk.client import UnitalkClient
@@ -83,6 +84,7 @@ class Room:
             self.far.client,
             cast(TokenRefresher, self.refresher),
             self.directory,
+            Lines(bench.store, bench.clock),
             cast(UnitalkClient, self.pbx),
             HERE,
         )

@@ -1,12 +1,12 @@
 -- name: save
 -- The document is the truth; the columns beside it are what it is found by.
 INSERT INTO calls (portal, id, pbx_id, pbx_dbid, number, bitrix_call_id, phase, started_at, first_seen_at,
-                   updated_at, doc)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                   updated_at, doc, unmatched)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (portal, id) DO UPDATE SET
     pbx_id = excluded.pbx_id, pbx_dbid = excluded.pbx_dbid, number = excluded.number,
     bitrix_call_id = excluded.bitrix_call_id, phase = excluded.phase, started_at = excluded.started_at,
-    first_seen_at = excluded.first_seen_at, updated_at = excluded.updated_at, doc = excluded.doc;
+    first_seen_at = excluded.first_seen_at, updated_at = excluded.updated_at, doc = excluded.doc, unmatched = excluded.unmatched;
 
 -- name: one
 SELECT doc FROM calls WHERE portal = ? AND id = ?;
@@ -34,6 +34,18 @@ SELECT doc FROM calls WHERE portal = ? ORDER BY first_seen_at DESC, id DESC LIMI
 -- name: newest_before
 SELECT doc FROM calls WHERE portal = ? AND (first_seen_at, id) < (?, ?)
 ORDER BY first_seen_at DESC, id DESC LIMIT ?;
+
+-- name: unmatched
+-- Written calls of an extension that had no user, the newest first.
+SELECT doc FROM calls INDEXED BY calls_unmatched WHERE portal = ? AND unmatched = ?
+ORDER BY first_seen_at DESC, id DESC LIMIT ?;
+
+-- name: unmatched_counts
+SELECT unmatched, count(*) FROM calls INDEXED BY calls_unmatched
+WHERE portal = ? AND unmatched IS NOT NULL GROUP BY unmatched;
+
+-- name: unmatched_count
+SELECT count(*) FROM calls INDEXED BY calls_unmatched WHERE portal = ? AND unmatched = ?;
 
 -- name: erase
 DELETE FROM calls WHERE portal = ?;

@@ -164,6 +164,11 @@ FROM hop WHERE portal IS NOT NULL;
 -- name: lane
 SELECT {job} FROM jobs INDEXED BY jobs_lane WHERE portal = ? AND lane = ? ORDER BY id;
 
+-- name: states_of
+-- How one kind of step stands over many lanes (JSON list): a repair's progress.
+SELECT jobs.state, count(*) FROM json_each(?) AS one CROSS JOIN jobs INDEXED BY jobs_lane
+WHERE jobs.portal = ? AND jobs.lane = one.value AND jobs.key = ? GROUP BY jobs.state;
+
 -- name: attempts
 SELECT started_at, seconds, result, code, category, message, next_at FROM attempts
 WHERE portal = ? AND job_id = ? ORDER BY id;
