@@ -110,7 +110,15 @@ class Owners:
         if len(wanted) < 2:
             return
         asked = {name: telephony.search(key[1]) for name, key in list(wanted.items())[:BATCH_LIMIT]}
-        for name, answer in (await self._client.batch(portal, asked, priority)).items():
+        try:
+            answers = await self._client.batch(portal, asked, priority)
+        except (Throttled, PortalPaused):
+            raise
+        except Trouble as trouble:
+            # a question whose answer was lost must not make a doubt of the finishes that come after it
+            logger.warning("clients of a backlog were not told: {}", trouble.code)
+            return
+        for name, answer in answers.items():
             # nobody found by the first notation proves nothing about the others
             if isinstance(answer, Answer) and (found := telephony.read_clients(answer.result)):
                 self._remember(wanted[name], found)

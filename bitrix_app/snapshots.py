@@ -69,8 +69,8 @@ class Snapshots:
         snapshot = Snapshot(offered(kind), now, (head, *items))
         await self._store.save_snapshot(portal.member_id, snapshot)
         logger.warning("{} of {} are not believed: {}", kind, portal.domain, difference.reason)
-        if before and dict(before[0]) == head:
-            return
+        if before and all(before[0].get(part) == head[part] for part in ("lost", "bare")):
+            return  # they were told
         notice = Notify(
             tag=f"directory:{kind}",
             message=(

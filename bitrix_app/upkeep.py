@@ -20,8 +20,8 @@ from bitrix_app.core.commands import (
     RefreshDirectory,
     RefreshTokens,
 )
-from bitrix_app.core.errors import Conflict, Trouble, Unreadable
-from bitrix_app.core.jobs import Job
+from bitrix_app.core.errors import Trouble, Unreadable
+from bitrix_app.core.jobs import Job, Moot
 from bitrix_app.core.portal import Portal, Snapshot
 from bitrix_app.core.ports import Clock
 from bitrix_app.core.shrink import compare_keys
@@ -116,11 +116,7 @@ class Upkeep:
             items = await self._snapshots.accept(portal.member_id, command.directory, command.confirm)
             taken = items is not None
         if not taken:
-            raise Conflict(
-                "The list changed after it was looked at.",
-                code="DIRECTORY_CHANGED",
-                hint="Look at the difference again and accept what it is now.",
-            )
+            raise Moot("the list changed after it was looked at")
 
     async def _take(self, portal: Portal, kind: str, rows: list[dict[str, object]]) -> None:
         """A list that lost too much stays beside the last good one."""

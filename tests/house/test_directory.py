@@ -198,3 +198,80 @@ async def test_a_portal_without_end_is_cut(bench: Bench) -> None:
     far.on("user.get", Answer([row(1)], next=50))
     assert await directory.refresh(bench.portal) == PAGES
     assert len(far.said) == PAGES
+
+
+# --- a list that lost too much -----------------------------------------------------------------------
+
+OFFICE = [Agent(u, f"N {u}", f"20{u}") for u in range(11, 17)]
+
+
+def rows(*users: int, bare: bool = False) -> list[dict[str, Any]]:
+    return [row(u, "" if bare else f"20{u}", NAME=f"N {u}") for u in users]
+
+
+async def offered(bench: Bench) -> dict[str, Any]:
+    snapshot = await bench.store.snapshot(MEMBER, "agents:offered")
+    assert snapshot is not None
+    return dict(snapshot.items[0])
+
+
+async def test_a_shrunken_list_is_kept_aside_told_once_and_nobody_is_lost(bench: Bench) -> None:
+    await bench.know(*OFFICE)
+    directory, _ = people(bench, user__get=[*rows(11, 12, 13), row(30, "2030")])
+    for told in ("waiting", "cancelled"):
+        assert await directory.refresh(bench.portal) == 4
+        assert await bench.states("portal:directory") == {"notify:agents": told}
+        await bench.do(lambda unit: unit.stop_jobs(MEMBER, "as if it were done"))
+    assert [a.user_id for a in await directory.agents(MEMBER)] == [11, 12, 13, 14, 15, 16, 30]
+    head = await offered(bench)
+    assert (head["lost"], head["added"], head["confirm"]) == (["14", "15", "16"], [], 3)
+    lane = await bench.lane("portal:directory")
+    assert "3 of 6 known entries" in lane["notify:agents"].data["message"]
+    again, _ = people(bench)
+    assert len(await again.agents(MEMBER)) == 7, "it survives a restart"
+
+
+async def test_inner_numbers_that_a_scope_left_out_stay(bench: Bench) -> None:
+    await bench.know(*OFFICE)
+    directory, _ = people(bench, user__get=rows(*range(11, 17), bare=True))
+    await directory.refresh(bench.portal)
+    assert [a.extension for a in await directory.agents(MEMBER)] == [a.extension for a in OFFICE]
+    assert (await offered(bench))["confirm"] == 6
+
+
+async def test_an_accepted_list_is_the_good_one(bench: Bench) -> None:
+    await bench.know(*OFFICE)
+    directory, _ = people(bench, user__get=rows(11, 12, 13))
+    await directory.refresh(bench.portal)
+    assert not await directory.accept(bench.portal, 2)
+    assert len(await directory.agents(MEMBER)) == 6
+    assert await directory.accept(bench.portal, 3)
+    assert [a.user_id for a in await directory.agents(MEMBER)] == [11, 12, 13]
+    snapshot = await bench.store.snapshot(MEMBER, "agents:offered")
+    assert snapshot is not None
+    assert snapshot.items == ()
+    assert not await directory.accept(bench.portal, 3), "there is nothing to accept any more"
+
+
+async def test_a_list_that_is_whole_again_ends_the_offer(bench: Bench) -> None:
+    await bench.know(*OFFICE)
+    directory, far = people(bench)
+    far.on("user.get", rows(11, 12), rows(*range(11, 16)))
+    await directory.refresh(bench.portal)
+    await directory.refresh(bench.portal)
+    assert [a.user_id for a in await directory.agents(MEMBER)] == list(range(11, 16))
+    assert not await directory.accept(bench.portal, 4)
+
+
+async def test_a_user_whose_activity_is_not_told_counts_as_active(bench: Bench) -> None:
+    directory, _ = people(bench, user__get=[{"ID": "11", "UF_PHONE_INNER": "2001"}])
+    await directory.refresh(bench.portal)
+    assert (await directory.agents(MEMBER))[0].active
+
+
+async def test_who_can_be_given_a_call(bench: Bench) -> None:
+    directory, _ = people(bench)
+    assert await directory.works(bench.portal, 99), "before the first snapshot everybody can"
+    await bench.know(ANN, Agent(12, "Left", active=False))
+    directory.forget(MEMBER)
+    assert [await directory.works(bench.portal, u) for u in (11, 12, 99)] == [True, False, False]

@@ -435,3 +435,21 @@ async def test_what_was_heard_settles_nothing_by_itself(bench: Bench) -> None:
     assert await bench.states(known.id) == before
     assert isinstance(Registered("x", 1), Registered)
     assert after.line == LINE
+
+
+# --- numbers ---------------------------------------------------------------------------------------
+
+
+async def test_a_local_number_is_read_with_the_portals_country(bench: Bench) -> None:
+    await bench.change(settings=PortalSettings(country="PL"))
+    await bench.hear(webhook("CALL_NEW", **{"from": "221234567"}))
+    found = await bench.only_call()
+    assert (found.number, found.raw_number) == ("+48221234567", "221234567")
+
+
+async def test_a_hidden_number_is_kept_as_it_came_with_the_reason(bench: Bench) -> None:
+    await bench.hear(end(**{"from": "anonymous"}))
+    found = await bench.only_call()
+    assert (found.number, found.raw_number) == (None, "anonymous")
+    assert ["hidden" in note for note in found.notes] == [True]
+    assert "register" in await bench.lane(found.id), "the register tells on the list why it cannot be"

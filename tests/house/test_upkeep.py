@@ -11,6 +11,7 @@ import pytest
 from bitrix_app.bitrix.auth import TokenRefresher
 from bitrix_app.bitrix.bindings import EVENTS
 from bitrix_app.core.commands import (
+    AcceptDirectory,
     Command,
     EnsureBindings,
     Finish,
@@ -20,7 +21,8 @@ from bitrix_app.core.commands import (
     RefreshTokens,
 )
 from bitrix_app.core.errors import Forbidden, NotFound, Throttled, Unavailable, Unreadable, VendorBroken
-from bitrix_app.core.portal import Portal, PortalSettings, Snapshot, TokenPair
+from bitrix_app.core.jobs import Moot
+from bitrix_app.core.portal import Agent, Portal, PortalSettings, Snapshot, TokenPair
 from bitrix_app.directory import Directory
 from bitrix_app.lines import Lines
 from bitrix_app.upkeep import IDLE_PAIR, Addresses, Upkeep
@@ -213,6 +215,56 @@ async def test_a_failing_pbx_does_not_cost_the_portal_its_directory(room: Room) 
     assert await room.items("pbx_state") == [
         {"ok": False, "code": "HTTP_502", "message": "down", "hint": "wait"}
     ]
+
+
+async def test_a_shrunken_list_of_any_kind_waits_for_a_person(room: Room) -> None:
+    room.portal = portal(unitalk_key="pbx-key")
+    operators = [{"line": f"20{n:02}", "name": "Ann"} for n in range(6)]
+    await room.bench.store.save_snapshot(MEMBER, Snapshot("pbx_users", NOW - 9, tuple(operators)))
+    room.pbx.answer = operators[:3]
+    await room.say(RefreshDirectory())
+    kept = await room.snapshot("pbx_users")
+    assert kept is not None
+    assert len(kept.items) == 6
+    offer = await room.items("pbx_users:offered")
+    assert (offer[0]["confirm"], offer[1:]) == (3, operators[:3])
+    with pytest.raises(Moot, match="changed"):
+        await room.say(AcceptDirectory("pbx_users", 2))
+    await room.say(AcceptDirectory("pbx_users", 3))
+    assert await room.items("pbx_users") == operators[:3]
+
+
+async def test_an_accepted_list_of_people_serves_at_once(room: Room) -> None:
+    await room.bench.know(*(Agent(u, "N", f"20{u}") for u in range(11, 17)))
+    await room.say(RefreshDirectory())
+    assert len(await room.directory.agents(MEMBER)) == 6
+    await room.say(AcceptDirectory("agents", 5))
+    assert [a.user_id for a in await room.directory.agents(MEMBER)] == [11]
+    with pytest.raises(Moot):
+        await room.say(AcceptDirectory("agents", 5))
+
+
+async def test_each_look_is_stamped_also_when_it_is_not_believed(room: Room) -> None:
+    room.far.on("user.get", [])
+    await room.say(RefreshDirectory())
+    assert await room.items("directory") == [{"named": 0}]
+
+
+async def test_lines_of_the_settings_and_of_calls_are_made(room: Room) -> None:
+    room.portal = portal(
+        settings=PortalSettings(line_users={"380440000003": 1}, line_names={"380440000002": "Help"})
+    )
+    await room.bench.store.save_snapshot(
+        MEMBER, Snapshot("seen_lines", NOW, ({"line": "380440000004"}, {"line": LINE}))
+    )
+    await room.say(EnsureBindings())
+    made = [r.params for r in room.far.said if r.method == "telephony.externalLine.add"]
+    assert [(p["NUMBER"], p["NAME"]) for p in made] == [
+        ("380440000002", "Help"),
+        ("380440000003", "380440000003"),
+        ("380440000004", "380440000004"),
+    ]
+    assert "telephony.externalLine.update" not in room.far.methods, "a name given there stays"
 
 
 # --- tokens ----------------------------------------------------------------------------------------

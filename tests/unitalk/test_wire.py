@@ -283,3 +283,16 @@ def test_a_summary_shows_no_people() -> None:
     assert wire.summary(data) == "count=25000 calls=[1] warning=Demo warning text"
     assert wire.summary(sample("users_list_response_array")) == "[3]"
     assert wire.summary({"a": {"b": 1}}) == "a={…}"
+
+
+def test_an_operators_e_mail_is_kept_where_the_pbx_gives_one() -> None:
+    users = [
+        {"line": 2001, "firstName": "Ann", "email": " ann@example.com "},
+        {"line": "2002", "email": "none"},
+        {"line": "2003", "email": None},
+    ]
+    assert wire.read_users({"users": users}) == [
+        {"line": "2001", "name": "Ann", "email": "ann@example.com"},
+        {"line": "2002", "name": ""},
+        {"line": "2003", "name": ""},
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any, cast
 
 from bitrix_app.bitrix.events import BitrixEvent
 from bitrix_app.clock import VirtualClock
-from bitrix_app.core.advance import Owed
+from bitrix_app.core.advance import Owed, Transition
 from bitrix_app.core.call import Call
 from bitrix_app.core.jobs import Attempt, Job, JobError, JobState
 from bitrix_app.core.portal import Portal, PortalState, Snapshot
 from bitrix_app.core.ports import Profile, Verified, Verifier
+from bitrix_app.core.repair import Repair
 from bitrix_app.core.store import Store, StoreUnavailable, WebhookToken
 from bitrix_app.portals import FrameTokens
 from bitrix_app.settings import Settings
@@ -92,6 +94,9 @@ class FakeStore:
     attempts_: dict[int, list[Attempt]] = field(default_factory=dict)
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
     owed: list[tuple[str, str]] = field(default_factory=list)
+    owed_commands: list[Owed] = field(default_factory=list)
+    repairs_: dict[str, Repair] = field(default_factory=dict)
+    applied: list[Transition] = field(default_factory=list)
     away: str = ""
     trouble: str = ""
 
@@ -108,6 +113,7 @@ class FakeStore:
 
     async def owe(self, _portal: str, lane: str, owed: Sequence[Owed], _now: float) -> int:
         self.owed += [(lane, item.key) for item in owed]
+        self.owed_commands += owed
         return len(owed)
 
     async def transact(self, work: Any) -> Any:
@@ -143,6 +149,34 @@ class FakeStore:
 
     async def lane(self, _portal: str, lane: str) -> Sequence[Job]:
         return self.lanes.get(lane, [])
+
+    async def unmatched_calls(self, portal: str, extension: str, limit: int) -> Sequence[Call]:
+        mine = [c for c in self.calls_ if c.portal == portal and c.finished and c.unmatched == extension]
+        return mine[:limit]
+
+    async def unmatched_count(self, portal: str, extension: str) -> int:
+        return len(await self.unmatched_calls(portal, extension, 10**9))
+
+    async def unmatched_counts(self, portal: str) -> Mapping[str, int]:
+        return Counter(c.unmatched for c in self.calls_ if c.portal == portal and c.finished and c.unmatched)
+
+    async def save_repair(self, repair: Repair) -> None:
+        self.repairs_[repair.id] = repair
+
+    async def repair(self, portal: str, repair_id: str) -> Repair | None:
+        found = self.repairs_.get(repair_id)
+        return found if found and found.portal == portal else None
+
+    async def repairs(self, portal: str, *, limit: int = 20) -> Sequence[Repair]:
+        return [one for one in reversed(self.repairs_.values()) if one.portal == portal][:limit]
+
+    async def job_states(self, portal: str, lanes: Sequence[str], key: str) -> Mapping[JobState, int]:
+        return Counter(job.state for lane in lanes for job in self.lanes.get(lane, []) if job.key == key)
+
+    async def apply(self, transition: Transition, _now: float) -> int:
+        self.applied.append(transition)
+        self.calls_ = [transition.call if c.id == transition.call.id else c for c in self.calls_]
+        return len(transition.owed)
 
     async def attempts(self, _portal: str, job_id: int) -> Sequence[Attempt]:
         return self.attempts_.get(job_id, [])

@@ -186,3 +186,20 @@ async def test_the_overview_can_be_reached_again_with_a_session(web: AsyncClient
     agents = await web.get("/bitrix/app", headers=st.session(Role.AGENT) | HTML)
     assert "<h1>My calls</h1>" in agents.text
     assert 'href="/settings"' not in agents.text
+
+
+async def test_a_call_says_whose_it_is_by_which_rule_and_why_it_has_no_number(
+    web: AsyncClient, st: Stage
+) -> None:
+    st.store.calls_ = [
+        call("c1", owner_by="responsible", notes=("No record in the CRM had the number +380440000011",)),
+        call("c2", number=None, raw_number="anonymous", unmatched="299", moved=(), repair="r1"),
+    ]
+    one = (await web.get("/calls/c1", headers=st.session())).json()
+    assert one["owner"]["by"] == "responsible"
+    assert "responsible" in one["owner"]["words"]
+    assert (one["number_reason"], one["owner"]["moved"]) == (None, False)
+    assert one["notes"][0].startswith("No record")
+    two = (await web.get("/calls/c2", headers=st.session())).json()
+    assert "hidden" in two["number_reason"]
+    assert (two["raw_number"], two["owner"]["unmatched"], two["owner"]["moved"]) == ("anonymous", "299", True)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from httpx import AsyncClient
 
-from bitrix_app.core.portal import PortalSettings
-from tests.web.fakes import AGENT, APP_TOKEN, BASE, HOOK, MEMBER, PBX_KEY, Stage, portal
+from bitrix_app.core.portal import PortalSettings, Snapshot
+from tests.web.fakes import ADMIN, AGENT, APP_TOKEN, BASE, HOOK, MEMBER, PBX_KEY, Stage, portal
 
 pytestmark = pytest.mark.anyio
 HTML = {"Accept": "text/html"}
@@ -164,3 +164,65 @@ async def test_without_an_address_the_page_says_what_to_do(web: AsyncClient, st:
     st.store.tokens.clear()
     assert (await web.get("/settings", headers=st.session())).json()["webhooks"] == []
     assert "There is no address yet" in (await web.get("/settings", headers=st.session() | HTML)).text
+
+
+# --- people, lines and numbers ---------------------------------------------------------------------
+
+PEOPLE = {
+    "country": "pl",
+    "missed_owner": "last_agent",
+    "transfer_owner": "first",
+    "queue_user": AGENT,
+    "group_users": {"Sales desk": AGENT},
+    "extension_users": {"299": AGENT},
+    "line_zones": {"380 44 000-00-01": "Europe/Warsaw"},
+}
+
+
+async def test_the_rules_for_people_lines_and_numbers_are_kept(web: AsyncClient, st: Stage) -> None:
+    answer = await web.put("/settings", headers=st.session(), json=PEOPLE)
+    assert answer.status_code == 200
+    told = answer.json()
+    stored = st.store.portals_[MEMBER].settings
+    for name, value in PEOPLE.items():
+        value = {"country": "PL", "line_zones": {"380440000001": "Europe/Warsaw"}}.get(name, value)
+        assert told[name] == value
+        assert getattr(stored, name) == value
+    assert told["lines"] == ["380440000001"]
+    assert stored.zone_of("380440000001") == "Europe/Warsaw"
+    assert stored.zone_of("380440000002") == stored.zone_of(None) == stored.pbx_timezone
+    assert ("portal:bindings", "bindings") in st.store.owed, "a new line is to stand in Bitrix24"
+
+
+async def test_lines_that_calls_came_by_are_offered_for_names(web: AsyncClient, st: Stage) -> None:
+    st.store.snapshots["seen_lines"] = Snapshot("seen_lines", 1.0, ({"line": "380440000009"},))
+    assert (await web.get("/settings", headers=st.session())).json()["lines"] == ["380440000009"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("country", "XX"),
+        ("country", 380),
+        ("missed_owner", "nobody"),
+        ("transfer_owner", None),
+        ("queue_user", 4242),
+        ("group_users", {"": AGENT}),
+        ("group_users", {"Sales": AGENT, " sales ": ADMIN}),
+        ("group_users", {"Sales": 4242}),
+        ("group_users", []),
+        ("extension_users", {"29a": AGENT}),
+        ("extension_users", {"299": 4242}),
+        ("extension_users", []),
+        ("line_zones", {"380440000001": "Mars/Base"}),
+        ("line_zones", {"x": "Europe/Kyiv"}),
+    ],
+)
+async def test_a_wrong_rule_is_refused_by_its_name(
+    web: AsyncClient, st: Stage, name: str, value: Any
+) -> None:
+    before = st.store.portals_[MEMBER].settings
+    answer = await web.put("/settings", headers=st.session(), json={name: value})
+    assert answer.status_code == 422
+    assert [one["field"] for one in answer.json()["errors"]] == [name]
+    assert st.store.portals_[MEMBER].settings == before
