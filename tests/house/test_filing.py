@@ -24,7 +24,7 @@ from bitrix_app.core.events import DocumentFiled, RecordingAttached, RecordingCo
 from bitrix_app.core.portal import Portal, PortalSettings
 from bitrix_app.core.ports import Http, HttpResponse
 from bitrix_app.filing import SPOOL_DAYS, Filing, RecordingSource
-from tests.house.making import NOW, Bench, FakePortal, job, over, portal
+from tests.house.making import LINE, NOW, Bench, FakePortal, job, over, portal
 from tests.unitalk.fakes import FakeHttp
 
 pytestmark = pytest.mark.anyio
@@ -270,6 +270,16 @@ async def test_a_document_that_stands_there_gets_a_new_version(room: Room) -> No
     event = await room.say(FileDocument(), recorded(document_id=600))
     assert event.file_id == 600
     assert room.drive.done[-1][-1] == 600
+
+
+async def test_a_line_of_another_zone_is_filed_by_that_zones_day(room: Room) -> None:
+    settings = PortalSettings(line_zones={LINE: "Asia/Almaty"})
+    room.portal = portal(unitalk_key="pbx-key", settings=settings)
+    new_year = 1798747200.0  # 2026-12-31 20:00 UTC
+    for about in (recorded(started_at=new_year), recorded(started_at=new_year, line="380440000002")):
+        await room.say(FileDocument(), about)
+    months = [done[1] for done in room.drive.done if done[0] == "folder"]
+    assert months == ["2027-01", "2026-12"]
 
 
 # --- the sweep -------------------------------------------------------------------------------------

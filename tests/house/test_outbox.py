@@ -34,6 +34,7 @@ from bitrix_app.core.errors import (
 )
 from bitrix_app.core.events import Direction, Done, Finished, RecordingFetched, Registered
 from bitrix_app.core.jobs import Job
+from bitrix_app.core.outcome import Outcome
 from bitrix_app.core.portal import Agent, Portal, PortalSettings
 from bitrix_app.core.ports import Http
 from bitrix_app.directory import Directory
@@ -280,6 +281,48 @@ async def test_a_finish_that_was_done_before_is_read_from_the_statistics(room: R
     event = await room.say(Finish("2001"), over())
     assert event == Finished(991, "LEAD", 5, 11, extension="2001", matched=True, by="extension")
     assert room.far.params(STATISTIC)["FILTER"] == {"CALL_ID": "externalCall.c1"}
+
+
+async def test_an_earlier_finish_for_somebody_else_is_not_dressed_up_as_ours(room: Room) -> None:
+    room.far.on(FINISH, NotFound(CALL_LOST))
+    room.far.on(STATISTIC, [{**ROW, "PORTAL_USER_ID": "12"}])
+    assert await room.say(Finish("2001"), over()) == Finished(991, "LEAD", 5, 12)
+
+
+async def test_a_queued_call_is_opened_for_its_groups_default(room: Room, bench: Bench) -> None:
+    room.portal = portal(settings=PortalSettings(group_users={"Sales": 12}))
+    await room.say(Register(None, group="Sales"), call())
+    assert room.far.params(REGISTER)["USER_ID"] == 12
+    assert await bench.states("portal:bindings") == {"bindings": "waiting"}, "the call's line is made known"
+
+
+async def test_a_missed_call_is_finished_for_the_responsible_person_with_a_batch_of_questions(
+    room: Room,
+) -> None:
+    room.far.on(FINISH, {**ROW, "PORTAL_USER_ID": "12"})
+    room.far.on(SEARCH, [{"CRM_ENTITY_TYPE": "LEAD", "CRM_ENTITY_ID": 5, "ASSIGNED_BY_ID": 12}])
+    missed = {"outcome": Outcome.MISSED, "ringing": ("2001",)}
+    work = batch(
+        (Finish("2001"), over("a", **missed)),
+        (Finish("2001"), over("b", number="+380440000012", **missed)),
+    )
+    settled = await room.outbox.deliver_batch(room.portal, work)
+    assert room.far.batches == [[SEARCH] * 2, [FINISH] * 2]
+    assert [event.by for event in settled.values() if isinstance(event, Finished)] == ["responsible"] * 2
+
+
+async def test_a_call_is_written_in_the_zone_of_its_line(room: Room) -> None:
+    room.portal = portal(settings=PortalSettings(line_zones={LINE: "Asia/Almaty"}))
+    await room.say(Register("2001"), call())
+    assert room.far.params(REGISTER)["CALL_START_DATE"] == "2026-09-02T12:15:00+05:00"
+
+
+async def test_a_stranger_is_said_to_be_one(room: Room) -> None:
+    created = [{"ENTITY_TYPE": "LEAD", "ENTITY_ID": 5}]
+    room.far.on(REGISTER, {"CALL_ID": CALL_ID, "CRM_ENTITY_TYPE": "LEAD", "CRM_ENTITY_ID": 5,
+                           "CRM_CREATED_ENTITIES": created})  # fmt: skip
+    event = await room.say(Register("2001"), call())
+    assert "Bitrix24 made LEAD:5" in event.note
 
 
 async def test_a_finish_that_not_even_the_statistics_know_needs_a_person(room: Room) -> None:
