@@ -127,7 +127,7 @@ async def compose(
             clock,
             intake,
             lambda portal: PortalLanes(portal, store, outbox, clock, chance),
-            lambda: filing.sweep(clock.now()),
+            lambda: filing.tick(clock.now()),
         )
         prefill = Prefill(
             settings.unitalk_portal,

@@ -7,7 +7,7 @@ asked for the name before anything is put there a second time (bitrix24.md §6.4
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,10 +15,10 @@ from typing import Final
 from bitrix_app.bitrix import telephony
 from bitrix_app.bitrix.client import BitrixClient
 from bitrix_app.bitrix.documents import base_name, document, month_folder
-from bitrix_app.bitrix.drive import Drive
+from bitrix_app.bitrix.drive import Drive, DriveFile
 from bitrix_app.core.call import Call
 from bitrix_app.core.commands import Priority
-from bitrix_app.core.errors import Refused, Unavailable
+from bitrix_app.core.errors import NotFound, Refused, Unavailable
 from bitrix_app.core.events import (
     CallEvent,
     DocumentFiled,
@@ -33,6 +33,8 @@ from unitalk import recordings
 
 MEDIA_TYPE: Final = {"mp3": "audio/mpeg", "wav": "audio/wav"}
 SPOOL_DAYS: Final = 7
+LOOK_AGAIN: Final = 3600.0
+"""Seconds for which a Drive folder's place is believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class Filing:
         self._clock = clock
         self._spool = spool
         self._source = source
+        self._next_look = clock.now() + LOOK_AGAIN
         self._steps = {
             "fetch_recording": self._fetch,
             "attach_recording": self._attach,
@@ -75,15 +78,25 @@ class Filing:
         """Do one step. Raises a `Trouble` branch."""
         return await self._steps[job.kind](portal, call, Priority(job.priority))
 
+    def tick(self, now: float) -> None:
+        """Once a minute: tidy the spool; once an hour, look where our Drive folders are."""
+        self.sweep(now)
+        if now >= self._next_look:
+            self._next_look = now + LOOK_AGAIN
+            self._drive.look_again()
+
     def sweep(self, now: float) -> int:
         """Remove files that nobody came back for, and halves of a broken download."""
         removed = 0
         if not self._spool.is_dir():
             return removed
         for file in self._spool.iterdir():
-            if now - file.stat().st_mtime > SPOOL_DAYS * 86_400:
-                file.unlink(missing_ok=True)
-                removed += 1
+            try:
+                if now - file.stat().st_mtime > SPOOL_DAYS * 86_400:
+                    file.unlink()
+                    removed += 1
+            except FileNotFoundError:
+                continue  # somebody was faster: a download that just got its name
         return removed
 
     async def _fetch(self, portal: Portal, call: Call, _priority: Priority) -> CallEvent:
@@ -125,29 +138,50 @@ class Filing:
         uploaded = await self._client.upload(
             portal, slot.url, slot.field, path, name, MEDIA_TYPE[media], priority
         )
+        if not (portal.settings.drive and portal.settings.drive_recordings):
+            path.unlink(missing_ok=True)  # nobody else needs it: a client's voice does not stay here
         return RecordingAttached(telephony.read_file_id(uploaded))
 
     async def _copy(self, portal: Portal, call: Call, priority: Priority) -> CallEvent:
         media = call.recording_media or "mp3"
         name = f"{base_name(call, portal.settings.pbx_timezone)}.{media}"
-        folder = await self._drive.folder(portal, month_folder(call, portal.settings.pbx_timezone))
-        try:
-            copied = await self._drive.copy_recording(
-                portal, call.recording_file_id or 0, folder, name, call.recording_size
-            )
-        except Refused:
-            # the token's user may not be allowed to read recordings: our own copy is as good (§8)
-            path, media = await self._spooled(portal, call, priority)
-            copied = await self._drive.upload_file(portal, folder, path, name, MEDIA_TYPE[media])
+
+        async def copy(folder: int) -> DriveFile:
+            try:
+                return await self._drive.copy_recording(
+                    portal, call.recording_file_id or 0, folder, name, call.recording_size
+                )
+            except Refused:
+                # the token's user may not be allowed to read recordings: our own copy is as good (§8)
+                path, media = await self._spooled(portal, call, priority)
+                return await self._drive.upload_file(portal, folder, path, name, MEDIA_TYPE[media])
+
+        copied, _ = await self._in_folder(portal, call, copy)
         if call.recording_file:
             (self._spool / call.recording_file).unlink(missing_ok=True)
         return RecordingCopied(copied.id, copied.name)
 
     async def _document(self, portal: Portal, call: Call, _priority: Priority) -> CallEvent:
         zone = portal.settings.pbx_timezone
-        folder = await self._drive.folder(portal, month_folder(call, zone))
         content = json.dumps(document(call, portal, zone), ensure_ascii=False, indent=2).encode()
-        filed = await self._drive.put_document(
-            portal, folder, f"{base_name(call, zone)}.json", content, known_id=call.document_id
-        )
+
+        async def put(folder: int) -> DriveFile:
+            return await self._drive.put_document(
+                portal, folder, f"{base_name(call, zone)}.json", content, known_id=call.document_id
+            )
+
+        filed, folder = await self._in_folder(portal, call, put)
         return DocumentFiled(filed.id, filed.name, folder)
+
+    async def _in_folder(
+        self, portal: Portal, call: Call, work: Callable[[int], Awaitable[DriveFile]]
+    ) -> tuple[DriveFile, int]:
+        """Work in the month's folder; when somebody deleted it, once more in a new one."""
+        month = month_folder(call, portal.settings.pbx_timezone)
+        folder = await self._drive.folder(portal, month)
+        try:
+            return await work(folder), folder
+        except NotFound:
+            self._drive.forget(portal)
+            folder = await self._drive.folder(portal, month)
+            return await work(folder), folder

@@ -6,6 +6,7 @@ owed. The caller answers the sender only after it is durable.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,19 +14,28 @@ from dataclasses import replace
 from loguru import logger
 
 from bitrix_app.bitrix.events import BitrixEvent, read_call_init, read_clean
-from bitrix_app.core.advance import advance
+from bitrix_app.core.advance import Transition, Wake, advance
 from bitrix_app.core.call import Call
 from bitrix_app.core.chores import portal_work
 from bitrix_app.core.correlate import match
-from bitrix_app.core.events import Due, Facts, Heard, PbxReport
+from bitrix_app.core.events import Direction, Due, Facts, Heard, PbxReport
 from bitrix_app.core.lifecycle import IllegalMove
 from bitrix_app.core.portal import Portal, PortalState
 from bitrix_app.core.ports import Clock
 from bitrix_app.core.store import DueWake, Receipt, ReceiptState, Store, StoreUnavailable, Unit
 from unitalk.events import Ignorable, Readable, UnreadableEvent, read_event
 
-INIT_WINDOW = 2 * 3600.0
-"""How far back (seconds) a call may have begun for the portal's CALLINIT to be about it."""
+INIT_WINDOW = 7 * 86_400.0
+"""How far back (seconds) we may have heard of a call for the portal's CALLINIT to be about it."""
+
+
+PUT_OFF = 3600.0
+"""Seconds by which a call's timer is put off while its portal is uninstalled."""
+
+
+def call_types(call: Call) -> tuple[str, ...]:
+    """CALL_TYPE values under which our Register of this call can be told (bitrix24.md §6.1)."""
+    return ("1",) if call.direction is Direction.OUT else ("2", "3")
 
 
 def new_call_id(now: float) -> str:
@@ -84,6 +94,12 @@ class Intake:
             await self._keep(replace(receipt, digest=reason.digest), ReceiptState.UNREADABLE, str(reason))
             logger.warning("webhook kept unread: {}", reason)
             return
+        except Exception as bug:  # noqa: BLE001 - our own fault must not cost the sender's event
+            logger.opt(exception=True).error("webhook kept unread by our own fault")
+            digest = hashlib.sha256(repr((sorted(query.items()), body)).encode()).hexdigest()
+            fault = f"{type(bug).__name__}: {bug}"
+            await self._keep(replace(receipt, digest=digest), ReceiptState.FAILED, fault)
+            return
         receipt = replace(receipt, digest=event.digest)
         if isinstance(event, Ignorable):
             await self._keep(receipt, ReceiptState.IGNORED, event.reason)
@@ -91,35 +107,36 @@ class Intake:
         await self._apply(portal, receipt, event, now)
 
     async def _apply(self, portal: Portal, receipt: Receipt, event: Readable, now: float) -> None:
-        async def work(unit: Unit) -> int:
+        async def work(unit: Unit) -> bool:
             receipt_id = await unit.receive(receipt)
             if receipt_id is None:
-                return 0
+                return False
             return await self._report(unit, portal, event.report, now, receipt, receipt_id)
 
         try:
-            added = await self._store.transact(work)
+            is_owed = await self._store.transact(work)
         except StoreUnavailable:
             raise
         except Exception as bug:  # noqa: BLE001 - our own fault must not cost the sender's event
             logger.opt(exception=True).error("webhook kept unapplied")
             await self._keep(receipt, ReceiptState.FAILED, f"{type(bug).__name__}: {bug}")
             return
-        if added:
+        if is_owed:
             self._nudge(portal.member_id)
 
     async def _report(
         self, unit: Unit, portal: Portal, report: PbxReport, now: float, receipt: Receipt, receipt_id: int
-    ) -> int:
+    ) -> bool:
+        """Whether the worker has something to do now or, by a timer, later."""
         call = await self._call_for(unit, portal, report.facts, now)
         try:
             transition = advance(call, report, now, portal.settings.rules)
         except IllegalMove as illegal:
             await unit.mark_receipt(receipt_id, ReceiptState.IGNORED, call_id=call.id, error=str(illegal))
-            return 0
+            return False
         added = await unit.apply(transition, now, receipt.correlation_id)
         await unit.mark_receipt(receipt_id, ReceiptState.APPLIED, call_id=call.id)
-        return added
+        return added > 0 or bool(transition.wakes)
 
     async def _call_for(self, unit: Unit, portal: Portal, facts: Facts, now: float) -> Call:
         candidates = await unit.calls_by_pbx(portal.member_id, facts.pbx_id, facts.pbx_dbid)
@@ -143,8 +160,11 @@ class Intake:
                 return 0
             call = await unit.call(wake.portal, wake.lane)
             portal = await unit.portal(wake.portal)
-            if call is None or portal is None or portal.state is PortalState.UNINSTALLED:
+            if call is None or portal is None:
                 return 0
+            if portal.state is PortalState.UNINSTALLED:
+                # the portal may come back, and its calls must not be left open then
+                return await unit.apply(Transition(call, wakes=(Wake(now + PUT_OFF, wake.reason),)), now)
             return await unit.apply(advance(call, Due(wake.reason), now, portal.settings.rules), now)
 
         if await self._store.transact(work):
@@ -208,7 +228,7 @@ class Intake:
             return None
         number = "".join(c for c in init.number if c.isdigit())
         calls = await unit.calls_without_bitrix_id(portal.member_id, number, now - INIT_WINDOW)
-        waiting = [c for c in calls if c.register_owed]
+        waiting = [c for c in calls if c.register_owed and init.call_type in call_types(c)]
         if len(waiting) != 1:
             return None
         transition = advance(waiting[0], Heard(init.call_id), now, portal.settings.rules)

@@ -10,17 +10,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from loguru import logger
+
 from bitrix_app.bitrix import telephony
 from bitrix_app.bitrix.client import BitrixClient
 from bitrix_app.bitrix.documents import layout_blocks
 from bitrix_app.bitrix.wire import RestCall
 from bitrix_app.core.call import Call
 from bitrix_app.core.commands import Finish, Hide, LayoutBlocks, Priority, Register, Show
-from bitrix_app.core.errors import Refused, Trouble
+from bitrix_app.core.errors import Refused, Throttled, Trouble
 from bitrix_app.core.events import CallEvent, Done, Registered
 from bitrix_app.core.jobs import Job
 from bitrix_app.core.portal import Portal
 from bitrix_app.core.ports import Clock
+from bitrix_app.core.retry import DOUBT_MATURES
+from bitrix_app.core.store import StoreUnavailable
 from bitrix_app.directory import Directory
 from bitrix_app.filing import Filing
 from bitrix_app.upkeep import Upkeep
@@ -52,6 +56,16 @@ class Prepared:
 
     request: RestCall
     read: Callable[[Any], CallEvent]
+
+
+def our_fault(bug: Exception) -> Trouble:
+    """A fault of our own as a job for a person: the code's words stay in our log."""
+    logger.opt(exception=bug).error("a delivery failed by our own fault")
+    return Trouble(
+        f"{type(bug).__name__} in our own code",
+        code="INTERNAL",
+        hint="The details are in the application's log under this correlation id.",
+    )
 
 
 class Outbox:
@@ -98,6 +112,7 @@ class Outbox:
             case Register() as command:
                 return await self._register(portal, job, call, command)
             case Finish() as command:
+                self._wait_for_a_late_register(call)
                 user_id = await self._owner(portal, call, command.extension)
                 request = telephony.finish(
                     call,
@@ -133,6 +148,21 @@ class Outbox:
             raise Moot("none of the extensions has a user in Bitrix24")
         return Prepared(say(call.bitrix_call_id or "", users), lambda _: Done(job.key))
 
+    def _wait_for_a_late_register(self, call: Call) -> None:
+        """A lost Register that lands now still finds its call unfinished and becomes the same one; after
+        Finish it would become a second call with a card that nobody closes (bitrix24.md §6.1).
+        """
+        if call.register_doubted_at is None:
+            return
+        matured = call.register_doubted_at + DOUBT_MATURES
+        if self._clock.now() < matured:
+            raise Throttled(
+                "An earlier registration of this call may still arrive; it is finished after that.",
+                code="DOUBT_MATURES",
+                hint="It goes on by itself within a minute.",
+                retry_at=matured,
+            )
+
     async def _owner(self, portal: Portal, call: Call, extension: str | None) -> int:
         choice = await self._directory.user_for(portal, extension, call.line)
         if choice is None:
@@ -157,9 +187,10 @@ class Outbox:
         choice = await self._directory.user_for(portal, command.extension, call.line)
         user_id = choice.user_id if choice else await self._owner(portal, call, command.extension)
         matched = choice.matched if choice else False
-        if job.doubt and call.heard_bitrix_id:
-            return Registered(call.heard_bitrix_id, user_id, command.extension, matched)
         if self._clock.now() - call.start > MATCHED_FOR:
+            if job.doubt and call.heard_bitrix_id:
+                # only beyond the window: within it the portal itself knows better which call it is
+                return Registered(call.heard_bitrix_id, user_id, command.extension, matched)
             return None
         request = telephony.register(
             call,
@@ -235,31 +266,46 @@ class Outbox:
 
     async def deliver_batch(
         self, portal: Portal, work: list[tuple[Job, Call]]
-    ) -> dict[int, CallEvent | Trouble | Moot]:
-        """Say several jobs of different lanes in one request; each is settled alone.
+    ) -> tuple[dict[int, CallEvent | Trouble | Moot], list[Job]]:
+        """Say several jobs of different lanes in one request; each is settled alone, by its job's id.
 
-        Raises a `Trouble` when the batch as a whole failed.
+        Comes with the jobs that turned out to take more than one request: nothing was said of them.
+        A trouble of the batch as a whole is the trouble of each job in it.
         """
         settled: dict[int, CallEvent | Trouble | Moot] = {}
         prepared: dict[str, tuple[Job, Call, Prepared]] = {}
+        alone: list[Job] = []
         for job, call in work:
             try:
                 ready = await self.prepare(portal, job, call)
-                if ready is None:
-                    ready = await self._register_late(portal, job, call)
             except (Trouble, Moot) as reason:
                 settled[job.id] = reason
                 continue
-            if isinstance(ready, Prepared):
+            except StoreUnavailable:
+                raise
+            except Exception as bug:  # noqa: BLE001 - one job's fault must not take the others with it
+                settled[job.id] = our_fault(bug)
+                continue
+            if ready is None:
+                alone.append(job)
+            elif isinstance(ready, Prepared):
                 prepared[f"j{job.id}"] = (job, call, ready)
             else:
                 settled[job.id] = ready
-        if not prepared:
-            return settled
+        if prepared:
+            settled |= await self._say_together(portal, prepared)
+        return settled, alone
+
+    async def _say_together(
+        self, portal: Portal, prepared: dict[str, tuple[Job, Call, Prepared]]
+    ) -> dict[int, CallEvent | Trouble | Moot]:
+        settled: dict[int, CallEvent | Trouble | Moot] = {}
         priority = Priority(min(job.priority for job, _, _ in prepared.values()))
-        answers = await self._client.batch(
-            portal, {k: p.request for k, (_, _, p) in prepared.items()}, priority
-        )
+        requests = {key: ready.request for key, (_, _, ready) in prepared.items()}
+        try:
+            answers = await self._client.batch(portal, requests, priority)
+        except Trouble as trouble:
+            return {job.id: trouble for job, _, _ in prepared.values()}
         for key, (job, call, ready) in prepared.items():
             answer = answers[key]
             try:
@@ -271,4 +317,6 @@ class Outbox:
                     settled[job.id] = ready.read(answer.result)
             except (Trouble, Moot) as reason:
                 settled[job.id] = reason
+            except Exception as bug:  # noqa: BLE001 - as above
+                settled[job.id] = our_fault(bug)
         return settled

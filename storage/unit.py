@@ -173,8 +173,14 @@ class SqliteUnit:
 
     async def stop_jobs(self, member_id: str, reason: str) -> int:
         why = rows.error_text(JobError("STOPPED", "not_found", reason, "", "nobody"))
-        self._db.execute(_J["erase_wakes"], (member_id,))
-        return self._db.execute(_J["stop"], (self._book.now(), why, member_id)).rowcount
+        values = {"now": self._book.now(), "why": why, "portal": member_id}
+        return self._db.execute(_J["stop"], values).rowcount
+
+    async def revive_stopped(self, member_id: str, now: float) -> int:
+        revived = self._db.execute(_J["revive_stopped"], (now, now, member_id)).fetchall()
+        for lane in {lane for (lane,) in revived}:
+            graph.unblock(self._db, member_id, lane, now)
+        return len(revived)
 
     async def erase_portal(self, member_id: str) -> None:
         self._book.erase(self._db, member_id)

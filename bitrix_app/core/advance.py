@@ -228,6 +228,9 @@ _PLAIN_FACTS: Final = (
 def _with_end(call: Call, known: Call, f: Facts, now: float) -> Call:
     outcome = f.outcome or Outcome.UNKNOWN
     if call.is_live or call.outcome is Outcome.UNKNOWN:
+        if not call.is_live and outcome is not Outcome.UNKNOWN:
+            late = f"The PBX reported the end after all: {outcome}, {f.talk_seconds or 0} s of talk"
+            known = replace(known, notes=(*known.notes, late))
         start = known.start
         ended_at = start + f.full_seconds if f.full_seconds is not None else now
         return replace(
@@ -370,6 +373,7 @@ def _registered(call: Call, event: Registered) -> Transition:
         phase=lifecycle.step(call.phase, Move.REGISTER),
         bitrix_call_id=event.bitrix_call_id,
         user_id=event.user_id,
+        register_doubted_at=event.doubted_at,
         matched=event.matched,
         crm_type=event.crm_type,
         crm_id=event.crm_id,

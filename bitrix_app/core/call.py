@@ -70,6 +70,7 @@ class Call:
     register_owed: bool = False
     register_extension: str | None = None
     bitrix_call_id: str | None = None
+    register_doubted_at: float | None = None
     heard_bitrix_id: str | None = None
     """A CALL_ID that the portal's event named while our own answer was still out."""
     user_id: int | None = None

@@ -92,6 +92,8 @@ class Registered:
     crm_id: int | None = None
     created: tuple[str, ...] = ()
     """CRM objects that Bitrix24 made for this call, as `LEAD:1205`."""
+    doubted_at: float | None = None
+    """When an earlier try's answer was lost (unix seconds): it may land until the doubt matured."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ class Unit(Protocol):
     async def call_by_bitrix_id(self, portal: str, bitrix_call_id: str) -> Call | None: ...
 
     async def calls_without_bitrix_id(self, portal: str, number: str, since: float) -> Sequence[Call]:
-        """Calls with this number (digits) that Bitrix24 has not named yet, started after `since`."""
+        """Calls with this number (digits) that Bitrix24 has not named yet, first seen after `since`."""
         ...
 
     async def apply(self, transition: Transition, now: float, correlation_id: str = "") -> int:
@@ -169,7 +169,11 @@ class Unit(Protocol):
     async def delete_pairs(self, member_id: str) -> None: ...
 
     async def stop_jobs(self, member_id: str, reason: str) -> int:
-        """Cancel every open job and wake of a portal (uninstall)."""
+        """Cancel every open job of a portal (uninstall); the calls' timers stay for its return."""
+        ...
+
+    async def revive_stopped(self, member_id: str, now: float) -> int:
+        """Queue again what `stop_jobs` cancelled: the portal came back, its calls are still owed."""
         ...
 
     async def erase_portal(self, member_id: str) -> None:

@@ -207,11 +207,11 @@ async def test_a_call_is_found_by_its_bitrix_id(bench: Bench) -> None:
 async def test_unnamed_calls_are_found_by_number_in_any_notation(bench: Bench) -> None:
     await save(
         bench,
-        call("named", number="+380501", bitrix_call_id="ext.1", started_at=500.0),
-        call("old", number="+380501", started_at=99.0),
-        call("first", number="+380501", started_at=100.0),
+        call("named", number="+380501", bitrix_call_id="ext.1", at=500.0),
+        call("old", number="+380501", at=99.0),
+        call("first", number="+380501", at=100.0, started_at=1.0),
         call("raw", raw_number="380 (50) 1", at=300.0),
-        call("else", number="+380502", started_at=200.0),
+        call("else", number="+380502", at=200.0),
     )
     found = await bench.do(lambda unit: unit.calls_without_bitrix_id(PORTAL, "+380 501", 100.0))
     assert [c.id for c in found] == ["raw", "first"]

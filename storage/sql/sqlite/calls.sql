@@ -25,8 +25,8 @@ SELECT doc FROM calls INDEXED BY calls_bitrix_id WHERE portal = ? AND bitrix_cal
 
 -- name: unnamed
 SELECT doc FROM calls
-WHERE portal = ? AND number = ? AND started_at >= ? AND bitrix_call_id IS NULL AND number IS NOT NULL
-ORDER BY started_at DESC, id DESC LIMIT 50;
+WHERE portal = ? AND number = ? AND first_seen_at >= ? AND bitrix_call_id IS NULL AND number IS NOT NULL
+ORDER BY first_seen_at DESC, id DESC LIMIT 50;
 
 -- name: newest
 SELECT doc FROM calls WHERE portal = ? ORDER BY first_seen_at DESC, id DESC LIMIT ?;
