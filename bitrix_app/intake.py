@@ -31,6 +31,8 @@ INIT_WINDOW = 7 * 86_400.0
 
 PUT_OFF = 3600.0
 """Seconds by which a call's timer is put off while its portal is uninstalled."""
+FORGOTTEN = 30 * 86_400.0
+"""Seconds after which Bitrix24 itself drops a call that was never finished (bitrix24.md §6.1)."""
 
 
 def call_types(call: Call) -> tuple[str, ...]:
@@ -163,6 +165,8 @@ class Intake:
             if call is None or portal is None:
                 return 0
             if portal.state is PortalState.UNINSTALLED:
+                if now - call.first_seen_at > FORGOTTEN:
+                    return 0
                 # the portal may come back, and its calls must not be left open then
                 return await unit.apply(Transition(call, wakes=(Wake(now + PUT_OFF, wake.reason),)), now)
             return await unit.apply(advance(call, Due(wake.reason), now, portal.settings.rules), now)

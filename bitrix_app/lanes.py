@@ -18,7 +18,7 @@ from loguru import logger
 from bitrix_app.core.advance import advance
 from bitrix_app.core.call import Call
 from bitrix_app.core.commands import Priority
-from bitrix_app.core.errors import NeedsReauth, PortalPaused, Throttled, Trouble
+from bitrix_app.core.errors import NeedsReauth, PortalPaused, Trouble
 from bitrix_app.core.events import CallEvent, GivenUp, Registered
 from bitrix_app.core.jobs import Attempt, Job, JobError, JobState
 from bitrix_app.core.lifecycle import IllegalMove
@@ -27,7 +27,7 @@ from bitrix_app.core.ports import Clock
 from bitrix_app.core.retry import GiveUp, decide
 from bitrix_app.core.store import Store, StoreUnavailable, Unit
 from bitrix_app.logs import correlated
-from bitrix_app.outbox import EXPECTED_SECONDS, Moot, Outbox, our_fault
+from bitrix_app.outbox import EXPECTED_SECONDS, Moot, Outbox, our_fault, store_away
 from bitrix_app.waiting import sleep_or_nudge
 
 LEASE: Final = 6 * 3600.0
@@ -173,7 +173,7 @@ class PortalLanes:
             except (Trouble, Moot) as reason:
                 result = reason
             except StoreUnavailable as away:
-                result = self._store_away(away)
+                result = store_away(away, self._clock.now())
             except Exception as bug:  # noqa: BLE001 - settled as a job for a person, never lost
                 result = our_fault(bug)
             await self._settle(portal, job, result, began, self._clock.monotonic() - clock)
@@ -188,7 +188,7 @@ class PortalLanes:
             work = [(job, call) for job in jobs if (call := await self._call(job)) is not None]
             results, alone = await self._outbox.deliver_batch(portal, work)
         except StoreUnavailable as away:
-            failed = self._store_away(away)
+            failed = store_away(away, self._clock.now())
         except Exception as bug:  # noqa: BLE001 - settled as jobs for a person, never lost
             failed = our_fault(bug)
         seconds = self._clock.monotonic() - clock
@@ -198,17 +198,11 @@ class PortalLanes:
             if job not in alone
         )
         await asyncio.gather(*settling)
-        for job in alone:
+        for place, job in enumerate(alone):
+            if self._stopping:
+                await self._store.release(alone[place:])
+                break
             await self._deliver(portal, job)
-
-    def _store_away(self, away: StoreUnavailable) -> Trouble:
-        """Nothing was said that the store had to know first: a pair not stored is a pair not used."""
-        return Throttled(
-            f"Our own store was away: {away.reason}",
-            code="STORE_AWAY",
-            hint="It is tried again by itself.",
-            retry_at=self._clock.now() + SETTLE_AGAIN,
-        )
 
     async def _call(self, job: Job) -> Call | None:
         return None if job.lane.startswith("portal:") else await self._store.call(job.portal, job.lane)
@@ -235,9 +229,9 @@ class PortalLanes:
             elif current.state is not JobState.RUNNING:
                 return  # rescued: whoever tries next will see for himself
             elif isinstance(result, Trouble):
-                await self._failed(unit, portal, current, call, result, began, seconds, now, jitter)
+                await self._failed(unit, portal, job, call, result, began, seconds, now, jitter)
             else:
-                await unit.drop(current, Attempt(began, seconds, "expired", message=str(result)))
+                await unit.drop(job, Attempt(began, seconds, "expired", message=str(result)))
 
         while True:
             try:

@@ -42,6 +42,7 @@ EXPECTED_SECONDS: Final = {
 """How long the portal works on a command, from the vendor's own samples (reliability.md §2, C3)."""
 
 
+STORE_AGAIN: Final = 1.0
 NO_LAYOUT: Final = ("ERROR_METHOD_NOT_FOUND", "UNSUITABLE_ACTIVITY_TYPE_ERROR")
 """A portal too old for our blocks is no failure of the call."""
 
@@ -65,6 +66,16 @@ def our_fault(bug: Exception) -> Trouble:
         f"{type(bug).__name__} in our own code",
         code="INTERNAL",
         hint="The details are in the application's log under this correlation id.",
+    )
+
+
+def store_away(away: StoreUnavailable, now: float) -> Trouble:
+    """Nothing was said that the store had to know first: a pair that is not stored is not used."""
+    return Throttled(
+        f"Our own store was away: {away.reason}",
+        code="STORE_AWAY",
+        hint="It is tried again by itself.",
+        retry_at=now + STORE_AGAIN,
     )
 
 
@@ -317,6 +328,8 @@ class Outbox:
                     settled[job.id] = ready.read(answer.result)
             except (Trouble, Moot) as reason:
                 settled[job.id] = reason
+            except StoreUnavailable as away:
+                settled[job.id] = store_away(away, self._clock.now())
             except Exception as bug:  # noqa: BLE001 - as above
                 settled[job.id] = our_fault(bug)
         return settled

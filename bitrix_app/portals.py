@@ -78,7 +78,8 @@ class Portals:
         async def work(unit: Unit) -> Portal:
             known = await unit.portal(verified.member_id)
             portal = _merged(known, verified, profile, application_token, language, now)
-            portal = _prefilled(portal, prefill, self._prefill.timezone, is_new=known is None)
+            is_new = known is None or not known.client_endpoint  # nothing is left of an erased one
+            portal = _prefilled(portal, prefill, self._prefill.timezone, is_new=is_new)
             await unit.save_portal(portal)
             await unit.keep_pair(_pair(verified, profile, tokens, now), ADMIN_PAIRS)
             if known is not None and known.state is PortalState.UNINSTALLED:

@@ -91,6 +91,7 @@ class Upkeep:
         await self._snapshots(portal)
         if portal.unitalk_key:
             await self._pbx_lines(portal)
+        await self._stamp(portal, "directory", {"users": count})
 
     async def _snapshots(self, portal: Portal) -> None:
         """Lines and stages; a part that fails or comes back empty keeps its last good snapshot."""

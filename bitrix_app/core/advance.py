@@ -6,14 +6,13 @@ unitalk.md §5 for the life of a call.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 from bitrix_app.core import lifecycle
 from bitrix_app.core.call import Call, Leg, Recording
 from bitrix_app.core.commands import (
     AttachRecording,
-    Command,
     CopyRecording,
     FetchRecording,
     FileDocument,
@@ -44,6 +43,9 @@ from bitrix_app.core.events import (
 )
 from bitrix_app.core.lifecycle import IllegalMove, Move, Phase
 from bitrix_app.core.outcome import FAILED_REASON, STATUS_CODE, Outcome
+from bitrix_app.core.transition import Owed, Rules, Transition, Wake
+
+__all__ = ["Owed", "Rules", "Transition", "Wake", "advance"]
 
 REGISTER_AFTER: Final = 3.0
 """Seconds after the first event at which a call without a known extension is registered."""
@@ -53,54 +55,6 @@ CARD_LIFE: Final = 60.0
 """Seconds after which opening or closing a card is no longer worth saying."""
 DOCUMENT_AFTER: Final = 600.0
 """Seconds after Finish at which the document is filed even though the recording is not there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What the portal's settings decide about its calls."""
-
-    crm_create_in: bool = True
-    crm_create_out: bool = True
-    drive: bool = True
-    drive_recordings: bool = True
-    layout: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Owed:
-    """A command with its place in the call's graph.
-
-    `needs` are keys of the same lane that must be done first. A lane never holds two jobs of one
-    key, so owing the same again changes nothing. `mutex`: at most one job of the portal with the
-    same mutex is in flight. `expires_at`: after it the job is dropped quietly.
-    """
-
-    key: str
-    command: Command
-    priority: Priority
-    needs: tuple[str, ...] = ()
-    expires_at: float | None = None
-    mutex: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Wake:
-    """Come back to this call at `at`; a later wake of the same reason replaces it."""
-
-    at: float
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """The next call and what follows from it, to be stored in one transaction."""
-
-    call: Call
-    owed: tuple[Owed, ...] = ()
-    wakes: tuple[Wake, ...] = ()
-    unwake: tuple[str, ...] = ()
-    cancel: tuple[str, ...] = field(default=())
-    """Kinds of commands of this call that no longer make sense when they have not begun."""
 
 
 def advance(call: Call, event: CallEvent, now: float, rules: Rules) -> Transition:

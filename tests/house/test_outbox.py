@@ -37,6 +37,7 @@ from bitrix_app.core.events import Direction, Done, Finished, RecordingFetched, 
 from bitrix_app.core.jobs import Job
 from bitrix_app.core.portal import Agent, Portal, PortalSettings
 from bitrix_app.core.ports import Http, HttpRequest, HttpResponse
+from bitrix_app.core.retry import DOUBT_MATURES
 from bitrix_app.core.store import StoreUnavailable
 from bitrix_app.directory import Directory
 from bitrix_app.filing import Filing, RecordingSource
@@ -285,6 +286,16 @@ async def test_a_finish_that_not_even_the_statistics_know_needs_a_person(room: R
     room.far.on(STATISTIC, [])
     with pytest.raises(NotFound, match="prior to finishing"):
         await room.say(Finish("2001"), over())
+
+
+async def test_a_finish_waits_until_a_lost_register_can_no_longer_land(room: Room) -> None:
+    doubted = over(register_doubted_at=NOW - 10)
+    with pytest.raises(Throttled) as waits:
+        await room.say(Finish("2001"), doubted)
+    assert waits.value.retry_at == NOW - 10 + DOUBT_MATURES
+    assert room.far.said == []
+    await room.say(Finish("2001"), over(register_doubted_at=NOW - DOUBT_MATURES))
+    assert room.far.methods == [FINISH]
 
 
 async def test_another_refusal_of_finish_stays_a_refusal(room: Room) -> None:

@@ -93,7 +93,7 @@ class Room:
 
     async def fresh(self) -> None:
         """All daily and hourly work was done just now."""
-        for kind in ("bindings", "agents", "tokens"):
+        for kind in ("bindings", "directory", "tokens"):
             await self.bench.store.save_snapshot(MEMBER, Snapshot(kind, self.clock.now(), ()))
 
     async def state(self, key: str, wanted: str, lane: str = "c1") -> None:
@@ -170,7 +170,7 @@ async def test_due_work_of_each_portal_is_delivered_by_lanes_of_its_own(room: Ro
     await room.fresh()
     other = portal(member_id=OTHER)
     await room.bench.do(lambda unit: unit.save_portal(other))
-    for kind in ("bindings", "agents", "tokens"):
+    for kind in ("bindings", "directory", "tokens"):
         await room.bench.store.save_snapshot(OTHER, Snapshot(kind, NOW, ()))
     await room.bench.keep(over(), over("c2", portal=OTHER), owes=[owed(Finish())])
     await room.start()
@@ -349,7 +349,7 @@ async def test_a_new_portal_owes_its_bindings_people_and_tokens(room: Room) -> N
     ("kind", "lane", "every"),
     [
         ("bindings", "portal:bindings", 86_400.0),
-        ("agents", "portal:directory", 3_600.0),
+        ("directory", "portal:directory", 3_600.0),
         ("tokens", "portal:tokens", 86_400.0),
     ],
 )
