@@ -92,6 +92,8 @@ class Registered:
     crm_id: int | None = None
     created: tuple[str, ...] = ()
     """CRM objects that Bitrix24 made for this call, as `LEAD:1205`."""
+    note: str | None = None
+    """What Bitrix24 said about the client when it would not make one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,0 @@
-"""One event loop for all plays."""
-
-import pytest
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
