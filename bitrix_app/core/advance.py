@@ -332,6 +332,7 @@ def _registered(call: Call, event: Registered) -> Transition:
         crm_type=event.crm_type,
         crm_id=event.crm_id,
         created=event.created,
+        notes=(*call.notes, event.note) if event.note else call.notes,
     )
     owed: tuple[Owed, ...] = ()
     if not event.matched and event.extension:

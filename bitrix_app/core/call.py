@@ -104,7 +104,13 @@ class Call:
 
     @property
     def owner(self) -> str | None:
-        """The extension that the call belongs to: the last who talked, else the first who rang."""
+        """The extension that the call belongs to: the last who talked, else the first who rang.
+
+        Once the end names who talked, it decides (unitalk.md §5, «the terminal event wins»): webhooks
+        may overtake each other, so the order in which answers reached us proves nothing.
+        """
+        if self.outcome is Outcome.ANSWERED and self.last_operators:
+            return self.last_operators[-1]
         if self.legs:
             return self.legs[-1].extension
         if self.last_operators:

@@ -94,6 +94,8 @@ class Registered:
     """CRM objects that Bitrix24 made for this call, as `LEAD:1205`."""
     doubted_at: float | None = None
     """When an earlier try's answer was lost (unix seconds): it may land until the doubt matured."""
+    note: str | None = None
+    """What Bitrix24 said about the client when it would not make one."""
 
 
 @dataclass(frozen=True, slots=True)

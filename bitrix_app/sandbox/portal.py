@@ -184,13 +184,14 @@ class SandboxPortal(Inspection):
         """The tables, for tests that need more than the views."""
         return self.world.state
 
-    def add_user(self, user: User) -> User:
-        """An employee; told to ONUSERADD handlers."""
+    def add_user(self, user: User, by: int | None = None) -> User:
+        """An employee, invited `by` another; told to ONUSERADD handlers."""
         self.state.users[user.id] = user
-        data = {"ID": user.id, "ACTIVE": "Y", "NAME": user.name, "LAST_NAME": user.last_name,
-        "EMAIL": user.email,
-                "UF_DEPARTMENT": user.departments, "WORK_POSITION": user.position}  # fmt: skip
-        self.world.emit("ONUSERADD", data, None)
+        data = {"ID": user.id, "ACTIVE": "Y", "EMAIL": user.email, "NAME": user.name,
+                "LAST_NAME": user.last_name, "PERSONAL_GENDER": "", "PERSONAL_BIRTHDAY": "",
+                "UF_DEPARTMENT": user.departments, "DATE_REGISTER": self.world.now_iso(),
+                "WORK_POSITION": user.position, "UF_EMPLOYMENT_DATE": ""}  # fmt: skip
+        self.world.emit("ONUSERADD", data, by)
         return user
 
     def add_department(self, department: Department) -> Department:
