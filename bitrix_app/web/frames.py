@@ -52,6 +52,7 @@ async def open_frame(request: Request, deps: WebDeps) -> Opened:
         frame = read_frame(request.query_params, dict(pairs_of(body)))
     except ValueError as fault:
         raise Problem.malformed(str(fault)) from None
+    envelope(request).language = frame.language
     verified = await verify(deps, frame.access_token, frame.server_endpoint, request)
     if verified.member_id != frame.member_id:
         raise forged("another portal's token")
@@ -72,7 +73,7 @@ async def verify(deps: WebDeps, access_token: str, server: str, request: Request
         return await deps.verifier.verify(access_token, server)
     except Forbidden as refused:
         if refused.code == "INSECURE_PORTAL":
-            raise Problem.forbidden(f"{refused.message} {refused.hint}", "insecure_portal") from None
+            raise Problem.forbidden(refused.message, "insecure_portal", refused.hint) from None
         raise forged(refused.code) from None
     except Trouble as trouble:
         raise _nobody_vouches(trouble, request) from None
