@@ -80,7 +80,9 @@ class _Pattern:
 
 @dataclass(frozen=True, slots=True)
 class _Book:
-    """One language's catalogue. `patterns` are ordered from the most to the least particular."""
+    """One language's catalogue. `patterns` are tried in order: first those that begin with words of
+    their own, because a gap in front would swallow any beginning; among these the longer ones first.
+    """
 
     translations: NullTranslations
     plain: frozenset[str] = frozenset()
@@ -102,8 +104,7 @@ def _book(language: str) -> _Book:
         return _Book(NullTranslations())
     patterns = sorted(
         (_pattern(text) for text in texts if _GAP.search(text)),
-        key=lambda pattern: len(_GAP.sub("", pattern.msgid)),
-        reverse=True,
+        key=lambda pattern: (pattern.msgid.startswith("{"), -len(_GAP.sub("", pattern.msgid))),
     )
     return _Book(translations, frozenset(texts), tuple(patterns))
 

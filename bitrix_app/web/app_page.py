@@ -105,7 +105,7 @@ class AppPage:
         heard = max((t.last_used_at for t in tokens if t.last_used_at is not None), default=None)
         return {
             "connections": [
-                {"name": "Bitrix24", "state": state, "words": said, "at": None},
+                {"name": words.say("Bitrix24"), "state": state, "words": said, "at": None},
                 {
                     "name": words.say("Unitalk API key"),
                     "state": "done" if portal.unitalk_key else "waiting",

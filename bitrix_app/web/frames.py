@@ -52,7 +52,6 @@ async def open_frame(request: Request, deps: WebDeps) -> Opened:
         frame = read_frame(request.query_params, dict(pairs_of(body)))
     except ValueError as fault:
         raise Problem.malformed(str(fault)) from None
-    envelope(request).language = frame.language
     verified = await verify(deps, frame.access_token, frame.server_endpoint, request)
     if verified.member_id != frame.member_id:
         raise forged("another portal's token")

@@ -78,6 +78,11 @@ def test_what_a_text_quotes_is_retold_too() -> None:
     )
 
 
+def test_a_text_that_begins_with_a_gap_does_not_swallow_the_beginning_of_another() -> None:
+    stored = "Recording: 9 tries failed, the last one: The answer took too long"
+    assert Words("uk").retell(stored) == "Запис: Невдалих спроб: 9, остання: Відповідь надходила надто довго"
+
+
 def test_a_vendors_own_words_stay_as_they_came() -> None:
     for said in ("Access denied!", "Call is not found", "", "{0.__class__} {x}", "%(x)s", "User"[:3]):
         assert Words("uk").retell(said) == said
