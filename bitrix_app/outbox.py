@@ -28,6 +28,7 @@ from bitrix_app.core.store import StoreUnavailable
 from bitrix_app.directory import Directory
 from bitrix_app.filing import Filing
 from bitrix_app.upkeep import Upkeep
+from bitrix_app.words import Words
 
 MATCHED_FOR: Final = 29 * 60.0
 """Seconds after its start for which Bitrix24 matches a repeated register (30 min, bitrix24.md §6.1)."""
@@ -130,7 +131,7 @@ class Outbox:
                     user_id=user_id,
                     duration=command.duration,
                     status_code=command.status_code,
-                    failed_reason=command.failed_reason,
+                    failed_reason=Words(portal.language).retell(command.failed_reason),
                 )
                 return Prepared(request, telephony.read_finished)
             case Show(extensions=extensions):

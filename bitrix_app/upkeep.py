@@ -18,6 +18,7 @@ from bitrix_app.core.portal import Portal, Snapshot
 from bitrix_app.core.ports import Clock
 from bitrix_app.core.store import Store, Unit
 from bitrix_app.directory import Directory
+from bitrix_app.words import Words
 from unitalk.client import UnitalkClient
 
 IDLE_PAIR: Final = 150 * 86_400.0
@@ -152,6 +153,7 @@ class Upkeep:
             people = [command.user_id]
         else:
             people = [p.user_id for p in await self._refresher.pairs(portal) if p.is_admin]
+        said = Words(portal.language).retell(command.message)
         for user_id in people:
-            request = notify(user_id, command.message, command.tag)
+            request = notify(user_id, said, command.tag)
             await self._client.call(portal, request, Priority.CRM)

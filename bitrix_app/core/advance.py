@@ -199,7 +199,7 @@ def _with_end(call: Call, known: Call, f: Facts, now: float) -> Call:
             ended_at=max(start, ended_at),
         )
     differs = [
-        f"{name} {getattr(call, name)} against {value}"
+        f"{name} {getattr(call, name)} / {value}"
         for name in ("talk_seconds", "full_seconds", "pbx_state")
         if (value := getattr(f, "state" if name == "pbx_state" else name)) is not None
         and getattr(call, name) not in (None, value)

@@ -9,6 +9,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from bitrix_app.core.portal import PortalSettings
+from bitrix_app.words import mark
 
 SWITCHES: Final = ("crm_create_in", "crm_create_out", "drive", "drive_recordings", "layout")
 LINES: Final = 1000
@@ -46,7 +47,7 @@ def read_change(data: Mapping[str, Any], now: PortalSettings, users: frozenset[i
             elif name in _READERS:
                 values[name] = _READERS[name](value, users)
             else:
-                faults[str(name)[:60]] = "There is no such setting."
+                faults[str(name)[:60]] = mark("There is no such setting.")
         except ValueError as fault:
             faults[name] = str(fault)
     if faults:

@@ -24,22 +24,23 @@ from bitrix_app.web.problems import Problem
 from bitrix_app.web.session import Visit, session_over, visit
 from bitrix_app.web.settings_form import SWITCHES, Change, Faults, read_change
 from bitrix_app.web.shell import shell
+from bitrix_app.words import Words, mark
 
 OVERLAP: Final = 24 * 3600.0
 """How long the earlier webhook address still works after a rotation."""
 HANDLERS: Final = (
-    ("CALL_NEW", "New call"),
-    ("CALL_REDIRECT", "Call offered to a line or group"),
-    ("CALL_ANSWER", "Call answered"),
-    ("CALL_END", "Call ended"),
+    ("CALL_NEW", mark("New call")),
+    ("CALL_REDIRECT", mark("Call offered to a line or group")),
+    ("CALL_ANSWER", mark("Call answered")),
+    ("CALL_END", mark("Call ended")),
 )
 """Handlers to make in the PBX's cabinet, one each (unitalk.md §3.1)."""
 SWITCH_WORDS: Final = {
-    "crm_create_in": "Create CRM records for unknown callers",
-    "crm_create_out": "Create CRM records for unknown numbers that were called",
-    "drive": "File every call on Bitrix24 Drive",
-    "drive_recordings": "Copy recordings to Bitrix24 Drive",
-    "layout": "Show our summary on the call's record",
+    "crm_create_in": mark("Create CRM records for unknown callers"),
+    "crm_create_out": mark("Create CRM records for unknown numbers that were called"),
+    "drive": mark("File every call on Bitrix24 Drive"),
+    "drive_recordings": mark("Copy recordings to Bitrix24 Drive"),
+    "layout": mark("Show our summary on the call's record"),
 }
 
 
@@ -96,18 +97,18 @@ class SettingsPage:
         return saved
 
     async def _answer(self, request: Request, seen: Visit, portal: Portal) -> Response:
-        values = await settings_json(self._deps, portal)
+        values = await settings_json(self._deps, portal, Words(seen.session.language))
         if not wants_html(request):
             return JSONResponse(values)
         texts = {"switch_words": SWITCH_WORDS, "settings": values}
         return render("settings.html", shell(self._deps, replace(seen, portal=portal), "settings") | texts)
 
 
-async def settings_json(deps: WebDeps, portal: Portal) -> dict[str, Any]:
+async def settings_json(deps: WebDeps, portal: Portal, words: Words) -> dict[str, Any]:
     """The public shape of the settings."""
     settings = portal.settings
     snapshot = await deps.store.snapshot(portal.member_id, "agents")
-    people = people_of(snapshot)
+    people = people_of(snapshot, words)
     return {
         "pbx_timezone": settings.pbx_timezone,
         "default_user": settings.default_user,
@@ -116,7 +117,7 @@ async def settings_json(deps: WebDeps, portal: Portal) -> dict[str, Any]:
         "line_names": dict(settings.line_names),
         **{name: getattr(settings, name) for name in SWITCHES},
         "unitalk_key": {"set": bool(portal.unitalk_key), "last4": last4(portal.unitalk_key)},
-        "webhooks": await webhook_addresses(deps, portal),
+        "webhooks": await webhook_addresses(deps, portal, words),
         "webhook_tokens": await _tokens(deps, portal),
         "agents": [
             {"user_id": user, "name": people.name(user), "extension": people.extensions.get(user)}
@@ -126,7 +127,7 @@ async def settings_json(deps: WebDeps, portal: Portal) -> dict[str, Any]:
     }
 
 
-async def webhook_addresses(deps: WebDeps, portal: Portal) -> list[dict[str, str]]:
+async def webhook_addresses(deps: WebDeps, portal: Portal, words: Words) -> list[dict[str, str]]:
     """One address for each handler of the PBX's cabinet, with the newest living token."""
     now = deps.clock.now()
     tokens = [t for t in await deps.store.webhook_tokens(portal.member_id) if _lives(t, now)]
@@ -134,7 +135,9 @@ async def webhook_addresses(deps: WebDeps, portal: Portal) -> list[dict[str, str
         return []
     newest = max(tokens, key=lambda t: (t.expires_at is None, t.created_at))
     base = f"{deps.settings.app_base_url or ''}/unitalk/events/{newest.token}"
-    return [{"event": code, "name": words, "address": f"{base}?ev={code}"} for code, words in HANDLERS]
+    return [
+        {"event": code, "name": words.say(name), "address": f"{base}?ev={code}"} for code, name in HANDLERS
+    ]
 
 
 def last4(secret: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,6 +36,7 @@ from bitrix_app.core.errors import (
 )
 from bitrix_app.core.events import Direction, Done, Finished, RecordingFetched, Registered
 from bitrix_app.core.jobs import Job
+from bitrix_app.core.outcome import FAILED_REASON, Outcome
 from bitrix_app.core.portal import Agent, Portal, PortalSettings
 from bitrix_app.core.ports import Http, HttpRequest, HttpResponse
 from bitrix_app.core.retry import DOUBT_MATURES
@@ -271,6 +273,18 @@ async def test_finish_says_how_it_ended(room: Room) -> None:
     assert said["CALL_ID"] == "externalCall.c1"
     assert (said["USER_ID"], said["DURATION"], said["STATUS_CODE"]) == (12, 83, "200")
     assert "FAILED_REASON" not in said
+
+
+@pytest.mark.parametrize(
+    ("language", "reason"),
+    [("uk", "Лінія зайнята"), ("ru", "Линия занята"), ("de", "The line is busy")],
+)
+async def test_finish_says_why_it_failed_in_the_portals_language(
+    room: Room, language: str, reason: str
+) -> None:
+    room.portal = replace(room.portal, language=language)
+    await room.say(Finish("2002", 0, "486", FAILED_REASON[Outcome.BUSY]), over())
+    assert room.far.params(FINISH)["FAILED_REASON"] == reason
 
 
 async def test_a_finish_that_was_done_before_is_read_from_the_statistics(room: Room) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from bitrix_app.bitrix.auth import TokenRefresher
 from bitrix_app.bitrix.bindings import EVENTS
+from bitrix_app.core.advance import advance
 from bitrix_app.core.commands import (
     Command,
     EnsureBindings,
@@ -20,10 +21,12 @@ from bitrix_app.core.commands import (
     RefreshTokens,
 )
 from bitrix_app.core.errors import Forbidden, NotFound, Throttled, Unavailable, Unreadable, VendorBroken
+from bitrix_app.core.events import Registered
+from bitrix_app.core.lifecycle import Phase
 from bitrix_app.core.portal import Portal, PortalSettings, Snapshot, TokenPair
 from bitrix_app.directory import Directory
 from bitrix_app.upkeep import IDLE_PAIR, Addresses, Upkeep
-from tests.house.making import LINE, MEMBER, NOW, Bench, FakePortal, job, pair, portal
+from tests.house.making import LINE, MEMBER, NOW, Bench, FakePortal, call, job, pair, portal
 from unitalk.client import UnitalkClient
 
 pytestmark = pytest.mark.anyio
@@ -240,3 +243,13 @@ async def test_a_notice_for_nobody_in_particular_goes_to_all_administrators(room
         await room.bench.keep_pair(pair(user_id, is_admin=is_admin))
     await room.say(Notify("tag", "text"))
     assert sorted(r.params["USER_ID"] for r in room.far.said) == [1, 4]
+
+
+async def test_a_notice_of_ours_is_told_in_the_portals_language(room: Room) -> None:
+    await room.bench.keep_pair(pair(1, is_admin=True))
+    event = Registered("externalCall.1", 5, "2009", matched=False)
+    notices = advance(call(phase=Phase.RINGING), event, NOW, PortalSettings().rules).owed
+    (message,) = [owed.command.message for owed in notices if isinstance(owed.command, Notify)]
+    room.portal = replace(room.portal, language="uk")
+    await room.say(Notify("tag", message))
+    assert room.far.params(NOTIFY)["MESSAGE"].startswith("Дзвінки внутрішнього номера АТС 2009 не мають")

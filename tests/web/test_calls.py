@@ -102,7 +102,7 @@ async def test_a_story_has_every_attempt_and_no_secret(web: AsyncClient, st: Sta
     ]
     assert step["error"]["who"] == "admin"
     page = await web.get("/calls/c1", headers=st.session() | HTML)
-    assert "Tries: 2" in page.text
+    assert "2 tries" in page.text
     assert "canary" not in page.text + str(story)
 
 
