@@ -23,6 +23,7 @@ from bitrix_app.core.portal import Portal
 from bitrix_app.core.ports import Clock
 from bitrix_app.directory import Directory
 from bitrix_app.filing import Filing
+from bitrix_app.records import Records
 from bitrix_app.upkeep import Upkeep
 
 MATCHED_FOR: Final = 29 * 60.0
@@ -58,11 +59,18 @@ class Outbox:
     """See the module."""
 
     def __init__(
-        self, client: BitrixClient, directory: Directory, filing: Filing, upkeep: Upkeep, clock: Clock
+        self,
+        client: BitrixClient,
+        directory: Directory,
+        filing: Filing,
+        upkeep: Upkeep,
+        clock: Clock,
+        records: Records,
     ) -> None:
         self._client = client
         self._directory = directory
         self._filing = filing
+        self._records = records
         self._upkeep = upkeep
         self._clock = clock
 
@@ -75,6 +83,8 @@ class Outbox:
             raise Moot("the call was erased")
         if self._filing.takes(job.kind):
             return await self._filing.deliver(portal, job, call)
+        if job.kind == "update_record":
+            return await self._records.deliver(portal, job, call)
         if job.kind == "notify":
             await self._upkeep.deliver(portal, job)
             return Done(job.key)

@@ -72,6 +72,8 @@ class Room:
         self.far.on("telephony.externalLine.get", [{"NUMBER": LINE, "NAME": "Sales"}])
         self.far.on("telephony.externalLine.add", {"ID": 1})
         self.far.on("crm.status.list", [{"STATUS_ID": "NEW"}])
+        self.far.on("crm.settings.mode.get", 1)
+        self.far.on("crm.category.list", {"categories": [{"id": 0, "name": "General"}]})
         self.far.on(NOTIFY, 1)
         self.refresher = FakeRefresher(bench)
         self.pbx = FakePbx()
