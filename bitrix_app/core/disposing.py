@@ -213,7 +213,10 @@ class _Deciding:
     # --- thresholds ------------------------------------------------------------------------------
 
     def _is_ripe(self, rule: Rule) -> bool:
-        """Whether so many such calls stand in a row, and none of the row was the one already."""
+        """Whether so many such calls stand in a row, and none of the row reached it already.
+
+        The whole row counts, also calls that ended after this one: then this one came late.
+        """
         if rule.after <= 1:
             return True
         row = sorted([*self.others, self.mine], key=lambda past: past.order)
@@ -224,8 +227,8 @@ class _Deciding:
         last = here
         while last + 1 < len(row) and matches(rule, row[last + 1]):
             last += 1
-        was_reached = any(rule.id in past.reached for past in row[first : last + 1])
-        return here - first + 1 >= rule.after and not was_reached
+        calls = row[first : last + 1]
+        return len(calls) >= rule.after and not any(rule.id in past.reached for past in calls)
 
     # --- stages ----------------------------------------------------------------------------------
 
