@@ -112,7 +112,7 @@ async def compose(
         filing = Filing(http, client, Drive(client), clock, spool_beside(database_url), source)
         addresses = Addresses(events=f"{base_url}/bitrix/events", app=f"{base_url}/bitrix/app")
         upkeep = Upkeep(store, clock, client, refresher, directory, pbx, addresses)
-        records = Records(store, client, clock)
+        records = Records(store, client)
         outbox = Outbox(client, directory, filing, upkeep, clock, records)
 
         def nudge(portal: str) -> None:

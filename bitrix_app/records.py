@@ -18,7 +18,6 @@ from bitrix_app.core.errors import NotFound, Refused, Unavailable, Unreadable, W
 from bitrix_app.core.events import CallEvent, Disposed
 from bitrix_app.core.jobs import Job
 from bitrix_app.core.portal import Portal
-from bitrix_app.core.ports import Clock
 from bitrix_app.core.record_memory import Past, Stand
 from bitrix_app.core.store import Store, Unit
 
@@ -26,10 +25,9 @@ from bitrix_app.core.store import Store, Unit
 class Records:
     """See the module."""
 
-    def __init__(self, store: Store, client: BitrixClient, clock: Clock) -> None:
+    def __init__(self, store: Store, client: BitrixClient) -> None:
         self._store = store
         self._client = client
-        self._clock = clock
 
     async def deliver(self, portal: Portal, job: Job, call: Call) -> CallEvent:
         """Settle the call's disposition on one record. Raises a `Trouble` branch: `Refused` with
@@ -66,7 +64,7 @@ class Records:
             known = await unit.portal(portal.member_id) or portal
             history = await unit.record_history(portal.member_id, me.record)
             rules = known.settings.dispositions
-            decision = decide(me, record, rules, history, self._clock.now())
+            decision = decide(me, record, rules, history)
             if isinstance(decision, Write) or (isinstance(decision, NeedsPerson) and not decision.wait):
                 await unit.remember(portal.member_id, decision.past)
             return decision
@@ -78,7 +76,7 @@ class Records:
         try:
             answer = await self._client.call(portal, records.update(past.record, decision.fields), priority)
         except Refused:
-            nothing = replace(past, stand=Stand.KNOWN, effects=(), planned_at=None)
+            nothing = replace(past, stand=Stand.KNOWN, effects=(), turn=0)
             await self._store.transact(lambda unit: unit.remember(portal.member_id, nothing))
             raise
         dropped = records.not_taken(decision.fields, answer.result)

@@ -81,12 +81,11 @@ class Nothing:
 Decision = Write | Superseded | NeedsPerson | Nothing
 
 
-def decide(me: Past, record: Record, rules: Sequence[Rule], history: Sequence[Past], now: float) -> Decision:
+def decide(me: Past, record: Record, rules: Sequence[Rule], history: Sequence[Past]) -> Decision:
     """What follows for `record` from the call `me`.
 
-    `history` are all calls of this record that we remember, `me` among them or not; `now` is unix
-    seconds. Asked again after a lost answer or a crash it first finds out whether the write that was
-    planned has happened.
+    `history` are all calls of this record that we remember, `me` among them or not. Asked again after
+    a lost answer or a crash it first finds out whether the write that was planned has happened.
     """
     mine = next((past for past in history if past.call_id == me.call_id), me)
     others = [past for past in history if past.call_id != me.call_id]
@@ -96,9 +95,9 @@ def decide(me: Past, record: Record, rules: Sequence[Rule], history: Sequence[Pa
         happened, note = _happened(mine, record, others)
         if happened:
             return Nothing(replace(mine, stand=Stand.WRITTEN), note)
-    mine = replace(me, stand=Stand.KNOWN, effects=(), planned_at=None, reached=())
+    mine = replace(me, stand=Stand.KNOWN, effects=(), turn=0, reached=())
     due = [rule for rule in applying(rules, mine) if _in_pipeline(rule, record)]
-    return _Deciding(mine, record, due, others).result(now)
+    return _Deciding(mine, record, due, others, 1 + max((past.turn for past in history), default=0)).result()
 
 
 def same(one: Any, other: Any) -> bool:
@@ -135,11 +134,7 @@ def _happened(mine: Past, record: Record, others: Sequence[Past]) -> tuple[bool,
     Each field speaks by the first value that was seen after the plan: what a later plan of another
     call read there, else what stands there now.
     """
-    planned_at = mine.planned_at or 0.0
-    later = sorted(
-        (past for past in others if past.planned_at is not None and past.planned_at > planned_at),
-        key=lambda past: past.planned_at or 0.0,
-    )
+    later = sorted((past for past in others if past.turn > mine.turn), key=lambda past: past.turn)
     untouched = False
     for effect in mine.effects:
         readings = (e.before for past in later for e in past.effects if e.field == effect.field)
@@ -163,18 +158,21 @@ def _in_pipeline(rule: Rule, record: Record) -> bool:
 class _Deciding:
     """One decision in the making."""
 
-    def __init__(self, mine: Past, record: Record, due: Sequence[Rule], others: Sequence[Past]) -> None:
+    def __init__(
+        self, mine: Past, record: Record, due: Sequence[Rule], others: Sequence[Past], turn: int
+    ) -> None:
         self.mine = mine
         self.record = record
         self.due = due
         self.others = others
+        self.turn = turn
         self.effects: dict[str, Effect] = {}
         self.by: set[str] = set()
         """Fields that a newer call had already written."""
         self.notes: list[str] = []
         self.newer = [past for past in others if past.order > mine.order]
 
-    def result(self, now: float) -> Decision:
+    def result(self) -> Decision:
         ripe = [rule for rule in self.due if self._is_ripe(rule)]
         reached = tuple(rule.id for rule in ripe if rule.after > 1)
         self.mine = replace(self.mine, reached=reached)
@@ -184,27 +182,27 @@ class _Deciding:
         if self.record.is_final:
             if any(rule.fields or rule.counter for rule in self.due):
                 self.notes.append(f"{self._name} is closed ({self.record.stage}) and was left alone.")
-            return self._settled(now)
+            return self._settled()
         for rule in ripe:
             self._fields(rule)
         for counter in dict.fromkeys(rule.counter for rule in self.due if rule.counter):
             asked = self._count(counter)
             if asked is not None:
                 return asked
-        return self._settled(now)
+        return self._settled()
 
     @property
     def _name(self) -> str:
         return self.mine.record
 
-    def _settled(self, now: float) -> Decision:
+    def _settled(self) -> Decision:
         if self.by:
             fields = ", ".join(sorted(self.by))
             self.notes.append(f"A newer call had already written {fields} of {self._name}: superseded.")
         note = " ".join(self.notes)
         if self.effects:
             effects = tuple(self.effects.values())
-            planned = replace(self.mine, stand=Stand.PLANNED, effects=effects, planned_at=now)
+            planned = replace(self.mine, stand=Stand.PLANNED, effects=effects, turn=self.turn)
             return Write(planned, {effect.field: effect.value for effect in effects}, note)
         if self.by:
             return Superseded(replace(self.mine, stand=Stand.SUPERSEDED), note)

@@ -63,7 +63,8 @@ class Past:
     autodial: bool = False
     stand: Stand = Stand.KNOWN
     effects: tuple[Effect, ...] = ()
-    planned_at: float | None = None
+    turn: int = 0
+    """The record's plans are numbered as they were made: a clock may stand still or jump."""
     reached: tuple[str, ...] = ()
     """Rules with a threshold that this call reached; a row reaches it once."""
     owed: bool = False
@@ -116,7 +117,7 @@ def pack(past: Past) -> dict[str, Any]:
     """JSON-able; `unpack` takes it back."""
     data = asdict(past)
     del data["owed"]
-    return {name: value for name, value in data.items() if value not in (None, (), False)}
+    return {name: value for name, value in data.items() if value not in (None, (), False, 0)}
 
 
 def unpack(data: Mapping[str, Any], *, owed: bool = False) -> Past:

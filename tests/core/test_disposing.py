@@ -55,11 +55,11 @@ def done(write: Decision) -> Past:
 
 def test_an_answered_call_moves_a_new_lead() -> None:
     me = past(1, Outcome.ANSWERED)
-    went = decide(me, lead(), [ANSWERED], [me], NOW)
+    went = decide(me, lead(), [ANSWERED], [me])
     assert isinstance(went, Write)
     assert went.fields == {STAGE: "IN_PROCESS"}
     assert went.past.effects == (Effect(STAGE, "NEW", "IN_PROCESS"),)
-    assert (went.past.stand, went.past.planned_at) == (Stand.PLANNED, NOW)
+    assert (went.past.stand, went.past.turn) == (Stand.PLANNED, 1)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_an_answered_call_moves_a_new_lead() -> None:
 def test_a_record_is_moved_only_from_named_stages_and_never_out_of_a_final_one(
     record: Record, more: dict[str, Any], kind: type, code: str
 ) -> None:
-    went = decide(past(1, Outcome.ANSWERED), record, [replace(ANSWERED, **more)], [], NOW)
+    went = decide(past(1, Outcome.ANSWERED), record, [replace(ANSWERED, **more)], [])
     assert isinstance(went, kind)
     if isinstance(went, NeedsPerson):
         assert went.code == code
@@ -93,7 +93,7 @@ def test_a_record_is_moved_only_from_named_stages_and_never_out_of_a_final_one(
 
 def test_of_two_rules_the_first_that_may_move_it_does() -> None:
     rules = [replace(ANSWERED, from_stages=("WAIT",)), replace(ANSWERED, id="b", stage="OFFER")]
-    went = decide(past(1, Outcome.ANSWERED), lead(), rules, [], NOW)
+    went = decide(past(1, Outcome.ANSWERED), lead(), rules, [])
     assert isinstance(went, Write)
     assert went.fields == {STAGE: "OFFER"}
 
@@ -101,12 +101,12 @@ def test_of_two_rules_the_first_that_may_move_it_does() -> None:
 def test_a_rule_of_another_pipeline_says_nothing_about_a_deal() -> None:
     rule = replace(ANSWERED, record="DEAL", stage="C9:WON", from_stages=("C9:NEW",))
     me = replace(past(1, Outcome.ANSWERED), record="DEAL:7")
-    assert isinstance(decide(me, Record("DEAL", "NEW", "P", 0), [rule], [], NOW), Nothing)
-    assert isinstance(decide(me, Record("DEAL", "C9:NEW", "P", 9), [rule], [], NOW), Write)
+    assert isinstance(decide(me, Record("DEAL", "NEW", "P", 0), [rule], []), Nothing)
+    assert isinstance(decide(me, Record("DEAL", "C9:NEW", "P", 9), [rule], []), Write)
 
 
 def test_nothing_is_counted_on_a_closed_record() -> None:
-    went = decide(past(1), lead("JUNK", "F"), [COUNT, LAST], [], NOW)
+    went = decide(past(1), lead("JUNK", "F"), [COUNT, LAST], [])
     assert isinstance(went, Nothing)
     assert "left alone" in went.note
 
@@ -115,39 +115,39 @@ def test_nothing_is_counted_on_a_closed_record() -> None:
 
 
 def test_a_newer_call_s_stage_stays() -> None:
-    newer = done(decide(past(2, Outcome.ANSWERED), lead(), [ANSWERED], [], NOW))
+    newer = done(decide(past(2, Outcome.ANSWERED), lead(), [ANSWERED], []))
     older = replace(THREE, after=1)
-    went = decide(past(1), lead("IN_PROCESS"), [ANSWERED, older], [newer], NOW)
+    went = decide(past(1), lead("IN_PROCESS"), [ANSWERED, older], [newer])
     assert isinstance(went, Superseded)
     assert went.past.stand is Stand.SUPERSEDED
     assert "superseded" in went.note
 
 
 def test_a_newer_call_that_only_counted_does_not_keep_an_older_stage_out() -> None:
-    newer = done(decide(past(2, Outcome.BUSY), lead(), [COUNT], [], NOW))
-    went = decide(past(1, Outcome.ANSWERED), lead(**{TRIES: 1}), [ANSWERED, COUNT], [newer], NOW)
+    newer = done(decide(past(2, Outcome.BUSY), lead(), [COUNT], []))
+    went = decide(past(1, Outcome.ANSWERED), lead(**{TRIES: 1}), [ANSWERED, COUNT], [newer])
     assert isinstance(went, Write)
     assert went.fields == {STAGE: "IN_PROCESS"}
 
 
 def test_an_older_call_still_counts_unless_the_field_was_set_anew() -> None:
-    counted = done(decide(past(2, Outcome.BUSY), lead(), [COUNT], [], NOW))
-    went = decide(past(1, Outcome.BUSY), lead(**{TRIES: "1"}), [COUNT], [counted], NOW)
+    counted = done(decide(past(2, Outcome.BUSY), lead(), [COUNT], []))
+    went = decide(past(1, Outcome.BUSY), lead(**{TRIES: "1"}), [COUNT], [counted])
     assert isinstance(went, Write)
     assert went.fields == {TRIES: "2"}
     reset = replace(LAST, outcomes=("answered",), fields={TRIES: "0"})
-    cleared = done(decide(past(2, Outcome.ANSWERED), lead(**{TRIES: 4}), [reset], [], NOW))
-    assert isinstance(decide(past(1, Outcome.BUSY), lead(**{TRIES: 0}), [COUNT], [cleared], NOW), Superseded)
+    cleared = done(decide(past(2, Outcome.ANSWERED), lead(**{TRIES: 4}), [reset], []))
+    assert isinstance(decide(past(1, Outcome.BUSY), lead(**{TRIES: 0}), [COUNT], [cleared]), Superseded)
 
 
 def test_a_stage_that_needs_a_person_waits_for_an_older_call_first() -> None:
     older = past(1, Outcome.ANSWERED, owed=True)
     rule = replace(THREE, after=1, from_stages=("IN_PROCESS",))
-    went = decide(past(2), lead("NEW"), [rule], [older], NOW)
+    went = decide(past(2), lead("NEW"), [rule], [older])
     assert isinstance(went, NeedsPerson)
     assert went.wait
     for other in (replace(older, owed=False), past(3, owed=True)):
-        went = decide(past(2), lead("NEW"), [rule], [other], NOW)
+        went = decide(past(2), lead("NEW"), [rule], [other])
         assert isinstance(went, NeedsPerson)
         assert not went.wait
 
@@ -164,16 +164,14 @@ class Portal:
         self.values: dict[str, Any] = dict(values)
         self.memory: dict[str, Past] = {}
         self.moves: list[str] = []
-        self.clock = NOW + 100
 
     def know(self, *calls: Past) -> None:
         for call in calls:
             self.memory[call.call_id] = call
 
     def dispose(self, call: Past) -> Decision:
-        self.clock += 1
         record = Record("LEAD", self.stage, "P", values=dict(self.values))
-        went = decide(call, record, self.rules, list(self.memory.values()), self.clock)
+        went = decide(call, record, self.rules, list(self.memory.values()))
         kept = went.past
         if isinstance(went, Write):
             kept = replace(kept, stand=Stand.WRITTEN)
@@ -261,33 +259,33 @@ def test_a_threshold_that_met_a_closed_stage_asks_once() -> None:
     ],
 )
 def test_a_counter_is_written_as_an_absolute_value(stands: Any, becomes: str) -> None:
-    went = decide(past(1), lead(**{TRIES: stands}), [COUNT], [], NOW)
+    went = decide(past(1), lead(**{TRIES: stands}), [COUNT], [])
     assert isinstance(went, Write)
     assert went.fields == {TRIES: becomes}
 
 
 @pytest.mark.parametrize("stands", ["many", -1, "2.5", [3], {"a": 1}, "9" * 30])
 def test_a_field_that_holds_no_count_is_not_overwritten(stands: Any) -> None:
-    went = decide(past(1), lead(**{TRIES: stands}), [COUNT, replace(THREE, after=1)], [], NOW)
+    went = decide(past(1), lead(**{TRIES: stands}), [COUNT, replace(THREE, after=1)], [])
     assert isinstance(went, NeedsPerson)
     assert went.code == "NOT_A_COUNTER"
 
 
 def test_two_rules_of_one_counter_count_once() -> None:
-    went = decide(past(1), lead(), [COUNT, replace(COUNT, id="other", outcomes=("machine",))], [], NOW)
+    went = decide(past(1), lead(), [COUNT, replace(COUNT, id="other", outcomes=("machine",))], [])
     assert isinstance(went, Write)
     assert went.fields == {TRIES: "1"}
 
 
 def test_a_counter_is_found_under_the_name_that_an_old_portal_gives_it() -> None:
-    went = decide(past(1), lead(ufCrmTries=4), [COUNT], [], NOW)
+    went = decide(past(1), lead(ufCrmTries=4), [COUNT], [])
     assert isinstance(went, Write)
     assert went.fields == {TRIES: "5"}
 
 
 def test_a_field_is_written_only_when_it_differs() -> None:
-    assert isinstance(decide(past(1), lead(UF_CRM_LAST="talked"), [LAST], [], NOW), Nothing)
-    went = decide(past(1), lead(UF_CRM_LAST="other"), [LAST], [], NOW)
+    assert isinstance(decide(past(1), lead(UF_CRM_LAST="talked"), [LAST], []), Nothing)
+    went = decide(past(1), lead(UF_CRM_LAST="other"), [LAST], [])
     assert isinstance(went, Write)
     assert went.fields == {"UF_CRM_LAST": "talked"}
 
@@ -316,8 +314,8 @@ def test_values_are_compared_as_the_portal_means_them(one: Any, other: Any, equa
 # --- doubt -----------------------------------------------------------------------------------------
 
 
-def planned(record: Record, *rules: Rule, n: int = 1, now: float = NOW) -> Past:
-    went = decide(past(n), record, rules, [], now)
+def planned(record: Record, *rules: Rule, n: int = 1) -> Past:
+    went = decide(past(n), record, rules, [])
     assert isinstance(went, Write)
     return went.past
 
@@ -334,11 +332,11 @@ def test_after_a_lost_answer_the_record_tells_whether_it_was_counted(
     found: dict[str, Any], kind: type, fields: dict[str, str] | None
 ) -> None:
     mine = planned(lead(**{TRIES: 2}), COUNT)
-    went = decide(past(1), lead(**found), [COUNT], [mine], NOW + 60)
+    went = decide(past(1), lead(**found), [COUNT], [mine])
     assert isinstance(went, kind)
     if isinstance(went, Write):
         assert went.fields == fields
-        assert went.past.planned_at == NOW + 60
+        assert went.past.turn == mine.turn + 1
     else:
         assert went.past.stand is Stand.WRITTEN
         assert bool(getattr(went, "note", "")) is (found == {TRIES: 9})
@@ -346,7 +344,7 @@ def test_after_a_lost_answer_the_record_tells_whether_it_was_counted(
 
 def test_an_empty_counter_that_stayed_empty_was_not_counted() -> None:
     mine = planned(lead(), COUNT)
-    went = decide(past(1), lead(), [COUNT], [mine], NOW + 60)
+    went = decide(past(1), lead(), [COUNT], [mine])
     assert isinstance(went, Write)
     assert went.fields == {TRIES: "1"}
 
@@ -365,44 +363,44 @@ def test_an_empty_counter_that_stayed_empty_was_not_counted() -> None:
 def test_one_request_is_one_effect_and_any_of_its_fields_tells(stage: str, tries: Any, kind: type) -> None:
     rules = [replace(THREE, after=1), COUNT]
     mine = planned(lead(), *rules)
-    went = decide(past(1), lead(stage, **{TRIES: tries}), rules, [mine], NOW + 60)
+    went = decide(past(1), lead(stage, **{TRIES: tries}), rules, [mine])
     assert isinstance(went, kind)
 
 
 def test_what_another_call_read_after_our_plan_tells_of_ours() -> None:
     """Ours never left (the connection failed); another call then counted to the same value."""
     mine = planned(lead(**{TRIES: 2}), COUNT)
-    second = done(decide(past(2), lead(**{TRIES: 2}), [COUNT], [mine], NOW + 10))
-    went = decide(past(1), lead(**{TRIES: 3}), [COUNT], [mine, second], NOW + 60)
+    second = done(decide(past(2), lead(**{TRIES: 2}), [COUNT], [mine]))
+    went = decide(past(1), lead(**{TRIES: 3}), [COUNT], [mine, second])
     assert isinstance(went, Write), "3 is the other's, not ours"
     assert went.fields == {TRIES: "4"}
-    arrived = done(decide(past(2), lead(**{TRIES: 3}), [COUNT], [mine], NOW + 10))
-    assert isinstance(decide(past(1), lead(**{TRIES: 4}), [COUNT], [mine, arrived], NOW + 60), Nothing)
+    arrived = done(decide(past(2), lead(**{TRIES: 3}), [COUNT], [mine]))
+    assert isinstance(decide(past(1), lead(**{TRIES: 4}), [COUNT], [mine, arrived]), Nothing)
 
 
 def test_what_was_read_before_our_plan_tells_nothing_of_it() -> None:
-    earlier = done(decide(past(2), lead(**{TRIES: 1}), [COUNT], [], NOW - 10))
+    earlier = done(decide(past(2), lead(**{TRIES: 1}), [COUNT], []))
     mine = planned(lead(**{TRIES: 2}), COUNT)
-    assert isinstance(decide(past(1), lead(**{TRIES: 3}), [COUNT], [mine, earlier], NOW + 60), Nothing)
+    assert isinstance(decide(past(1), lead(**{TRIES: 3}), [COUNT], [mine, earlier]), Nothing)
 
 
 def test_a_settled_call_is_never_written_again() -> None:
     for stand in (Stand.WRITTEN, Stand.SUPERSEDED):
         mine = past(1, stand=stand)
-        went = decide(past(1), lead(), [COUNT], [mine], NOW)
+        went = decide(past(1), lead(), [COUNT], [mine])
         assert isinstance(went, Nothing)
         assert went.past == mine
 
 
 def test_a_write_on_its_way_keeps_older_calls_out() -> None:
     newer = planned(lead(), replace(THREE, after=1), n=2)
-    assert isinstance(decide(past(1, Outcome.ANSWERED), lead(), [ANSWERED], [newer], NOW), Superseded)
+    assert isinstance(decide(past(1, Outcome.ANSWERED), lead(), [ANSWERED], [newer]), Superseded)
 
 
 def test_calls_that_ended_at_the_same_instant_have_an_order_all_the_same() -> None:
     one, two = replace(past(1), ended_at=NOW), replace(past(2), ended_at=NOW)
     rule = replace(THREE, after=1)
-    second = done(decide(two, lead(), [rule], [one], NOW))
-    assert isinstance(decide(one, lead("LATER"), [rule], [second], NOW), Superseded)
-    first = done(decide(one, lead(), [rule], [two], NOW))
-    assert not isinstance(decide(two, lead("NEW"), [rule], [first], NOW), Superseded)
+    second = done(decide(two, lead(), [rule], [one]))
+    assert isinstance(decide(one, lead("LATER"), [rule], [second]), Superseded)
+    first = done(decide(one, lead(), [rule], [two]))
+    assert not isinstance(decide(two, lead("NEW"), [rule], [first]), Superseded)

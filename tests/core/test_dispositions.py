@@ -66,7 +66,7 @@ def test_the_command_and_the_memory_come_back_from_json() -> None:
         autodial=True,
         stand=Stand.PLANNED,
         effects=(Effect("stageId", "NEW", "JUNK"), Effect("UF_CRM_N", "", "1", counted=True)),
-        planned_at=NOW,
+        turn=3,
         reached=("r1",),
     )
     assert record_memory.unpack(json.loads(json.dumps(record_memory.pack(past)))) == past

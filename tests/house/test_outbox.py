@@ -91,7 +91,7 @@ class Room:
             filing,
             cast(Upkeep, self.upkeep),
             bench.clock,
-            Records(bench.store, far.client, bench.clock),
+            Records(bench.store, far.client),
         )
         self.portal = bench.portal
 
