@@ -11,6 +11,7 @@ from bitrix_app.bitrix import bindings, records
 from bitrix_app.bitrix.auth import TokenRefresher
 from bitrix_app.bitrix.client import BitrixClient
 from bitrix_app.bitrix.users import app_info, directories, notify
+from bitrix_app.bitrix.values import as_rows
 from bitrix_app.core.commands import EnsureBindings, Notify, Priority, RefreshDirectory, RefreshTokens
 from bitrix_app.core.errors import Trouble, Unreadable
 from bitrix_app.core.jobs import Job
@@ -124,11 +125,12 @@ class Upkeep:
         wanted = records.stages_of(categories)
         if not wanted:
             return
-        told = await self._client.batch(portal, wanted, Priority.BACKFILL)
-        if any(isinstance(answer, Trouble) for answer in told.values()):
-            return  # half of the pipelines would read as if the others had lost their stages
-        rows = [row for answer in told.values() if not isinstance(answer, Trouble) for row in answer.result]
-        await self._stamp(portal, "category_stages", *(dict(row) for row in rows if isinstance(row, dict)))
+        rows: list[dict[str, object]] = []
+        for answer in (await self._client.batch(portal, wanted, Priority.BACKFILL)).values():
+            if isinstance(answer, Trouble) or not as_rows(answer.result):
+                return  # half of the pipelines would read as if the others had lost their stages
+            rows += [dict(row) for row in as_rows(answer.result)]
+        await self._stamp(portal, "category_stages", *rows)
 
     async def _remember_app(self, portal: Portal, info: object) -> None:
         if not isinstance(info, dict):

@@ -20,6 +20,7 @@ STEP_WORDS: Final[Mapping[str, str]] = {
     "fetch_recording": "Recording fetched",
     "attach_recording": "Recording attached",
     "layout": "Summary put on the record",
+    "update_record": "Outcome written to the CRM record",
     "drive_copy": "Recording copied to Drive",
     "drive_document": "Document filed on Drive",
     "notify": "Notice sent",
