@@ -267,11 +267,10 @@ class _Deciding:
         return NeedsPerson(self.mine, code, reason, hint, wait)
 
     def _was_written(self, name: str, *, counted: bool = True) -> bool:
-        """Whether a newer call wrote this field; without `counted`, by setting it and not by counting."""
+        """Whether a newer call wrote this field or is about to; without `counted`, only by setting it."""
         return any(
             effect.field == name and (counted or not effect.counted)
             for past in self.newer
-            if past.has_written
             for effect in past.effects
         )
 

@@ -63,6 +63,7 @@ class Past:
     autodial: bool = False
     stand: Stand = Stand.KNOWN
     effects: tuple[Effect, ...] = ()
+    """What was written or may be on its way; empty in every other stand."""
     turn: int = 0
     """The record's plans are numbered as they were made: a clock may stand still or jump."""
     reached: tuple[str, ...] = ()
@@ -74,11 +75,6 @@ class Past:
     def order(self) -> tuple[float, str]:
         """By the call's end; ids settle a tie the same way each time."""
         return self.ended_at, self.call_id
-
-    @property
-    def has_written(self) -> bool:
-        """A write that may be on its way counts as made: an older call must not undo it."""
-        return self.stand in (Stand.PLANNED, Stand.WRITTEN)
 
 
 def reference(record: str) -> tuple[str, int]:

@@ -277,6 +277,13 @@ def test_two_rules_of_one_counter_count_once() -> None:
     assert went.fields == {TRIES: "1"}
 
 
+def test_a_field_that_a_rule_sets_is_not_counted_as_well() -> None:
+    clear = replace(LAST, fields={TRIES: "0"})
+    went = decide(past(1), lead(**{TRIES: 4}), [COUNT, clear], [])
+    assert isinstance(went, Write)
+    assert went.fields == {TRIES: "0"}
+
+
 def test_a_counter_is_found_under_the_name_that_an_old_portal_gives_it() -> None:
     went = decide(past(1), lead(ufCrmTries=4), [COUNT], [])
     assert isinstance(went, Write)

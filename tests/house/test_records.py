@@ -117,6 +117,17 @@ async def test_a_stage_that_must_not_be_left_is_a_manager_s_matter(room: Room, i
     assert (await room.say(ended())).past.stand is Stand.WRITTEN, "a retry looks again"
 
 
+async def test_a_threshold_that_needs_a_person_is_remembered_and_asked_about_once(room: Room) -> None:
+    await room.rules(replace(MOVE, after=2))
+    room.far.on(GET, lead(stageId="OFFER"))
+    calls = [ended(f"c{n}", NOW + n) for n in range(3)]
+    for one in calls:
+        await room.bench.keep(one, remember=pasts_of(one))
+    with pytest.raises(Refused):
+        await room.say(calls[1])
+    assert (await room.say(calls[2])).past.stand is Stand.NOTHING
+
+
 async def test_while_an_older_call_is_still_to_be_written_nobody_is_asked(room: Room) -> None:
     await room.rules(MOVE)
     older = ended("c0", NOW - 60)
