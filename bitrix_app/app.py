@@ -33,6 +33,7 @@ from bitrix_app.limiters import Limiters
 from bitrix_app.outbox import Outbox
 from bitrix_app.portals import Portals, Prefill
 from bitrix_app.recorder import Recorder
+from bitrix_app.records import Records
 from bitrix_app.serving import listen, serving
 from bitrix_app.settings import Settings
 from bitrix_app.upkeep import Addresses, Upkeep
@@ -111,7 +112,8 @@ async def compose(
         filing = Filing(http, client, Drive(client), clock, spool_beside(database_url), source)
         addresses = Addresses(events=f"{base_url}/bitrix/events", app=f"{base_url}/bitrix/app")
         upkeep = Upkeep(store, clock, client, refresher, directory, pbx, addresses)
-        outbox = Outbox(client, directory, filing, upkeep, clock)
+        records = Records(store, client)
+        outbox = Outbox(client, directory, filing, upkeep, clock, records)
 
         def nudge(portal: str) -> None:
             worker.nudge(portal)

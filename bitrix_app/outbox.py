@@ -27,6 +27,7 @@ from bitrix_app.core.retry import DOUBT_MATURES
 from bitrix_app.core.store import StoreUnavailable
 from bitrix_app.directory import Directory
 from bitrix_app.filing import Filing
+from bitrix_app.records import Records
 from bitrix_app.upkeep import Upkeep
 from bitrix_app.words import Words
 
@@ -84,11 +85,18 @@ class Outbox:
     """See the module."""
 
     def __init__(
-        self, client: BitrixClient, directory: Directory, filing: Filing, upkeep: Upkeep, clock: Clock
+        self,
+        client: BitrixClient,
+        directory: Directory,
+        filing: Filing,
+        upkeep: Upkeep,
+        clock: Clock,
+        records: Records,
     ) -> None:
         self._client = client
         self._directory = directory
         self._filing = filing
+        self._records = records
         self._upkeep = upkeep
         self._clock = clock
 
@@ -101,6 +109,8 @@ class Outbox:
             raise Moot("the call was erased")
         if self._filing.takes(job.kind):
             return await self._filing.deliver(portal, job, call)
+        if job.kind == "update_record":
+            return await self._records.deliver(portal, job, call)
         if job.kind == "notify":
             await self._upkeep.deliver(portal, job)
             return Done(job.key)

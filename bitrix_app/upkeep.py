@@ -7,10 +7,11 @@ from typing import Final
 
 from loguru import logger
 
-from bitrix_app.bitrix import bindings
+from bitrix_app.bitrix import bindings, records
 from bitrix_app.bitrix.auth import TokenRefresher
 from bitrix_app.bitrix.client import BitrixClient
 from bitrix_app.bitrix.users import app_info, directories, notify
+from bitrix_app.bitrix.values import as_rows
 from bitrix_app.core.commands import EnsureBindings, Notify, Priority, RefreshDirectory, RefreshTokens
 from bitrix_app.core.errors import Trouble, Unreadable
 from bitrix_app.core.jobs import Job
@@ -90,6 +91,7 @@ class Upkeep:
         count = await self._directory.refresh(portal)
         logger.info("directory of {}: {} users", portal.domain, count)
         await self._snapshots(portal)
+        await self._pipelines(portal)
         if portal.unitalk_key:
             await self._pbx_lines(portal)
         await self._stamp(portal, "directory", {"users": count})
@@ -105,6 +107,32 @@ class Upkeep:
             if rows:
                 snapshot = Snapshot(kind, self._clock.now(), rows)
                 await self._store.save_snapshot(portal.member_id, snapshot)
+
+    async def _pipelines(self, portal: Portal) -> None:
+        """The CRM mode, pipelines of deals and the stages of all but the first, for the dispositions.
+
+        What is refused or empty keeps its last good snapshot; an old portal simply lacks it.
+        """
+        answers = await self._client.batch(portal, records.pipelines(), Priority.BACKFILL)
+        mode, listed = answers["crm_mode"], answers["deal_categories"]
+        if not isinstance(mode, Trouble):
+            await self._stamp(portal, "crm_mode", {"mode": mode.result})
+        if isinstance(listed, Trouble):
+            logger.info("{} does not tell its pipelines: {}", portal.domain, listed.code)
+            return
+        categories = records.read_categories(listed.result)
+        if not categories:
+            return
+        await self._stamp(portal, "deal_categories", *categories)
+        wanted = records.stages_of(categories)
+        if not wanted:
+            return
+        rows: list[dict[str, object]] = []
+        for answer in (await self._client.batch(portal, wanted, Priority.BACKFILL)).values():
+            if isinstance(answer, Trouble) or not as_rows(answer.result):
+                return  # half of the pipelines would read as if the others had lost their stages
+            rows += [dict(row) for row in as_rows(answer.result)]
+        await self._stamp(portal, "category_stages", *rows)
 
     async def _remember_app(self, portal: Portal, info: object) -> None:
         if not isinstance(info, dict):

@@ -20,6 +20,7 @@ STEPS: Final[Mapping[str, str]] = MappingProxyType(
         "fetch_recording": mark("Recording fetched"),
         "attach_recording": mark("Recording attached"),
         "layout": mark("Summary put on the record"),
+        "update_record": mark("Outcome written to the CRM record"),
         "drive_copy": mark("Recording copied to Drive"),
         "drive_document": mark("Document filed on Drive"),
         "notify": mark("Notice sent"),

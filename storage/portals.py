@@ -213,6 +213,7 @@ class PortalBook:
 _ERASE: Final = {
     "receipts": ("erase",),
     "calls": ("erase",),
+    "record_memory": ("erase",),
     "jobs": ("erase", "erase_attempts", "erase_wakes"),
     "portals": ("delete_pairs", "erase_webhook_tokens", "erase_snapshots", "erase_level"),
     "requests": ("erase",),

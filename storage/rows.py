@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from bitrix_app.core import call as calls
-from bitrix_app.core import commands
+from bitrix_app.core import commands, record_memory
 from bitrix_app.core.advance import Owed
 from bitrix_app.core.call import Call
 from bitrix_app.core.jobs import Attempt, Job, JobError, JobState
+from bitrix_app.core.record_memory import Past
 from bitrix_app.core.store import Receipt, ReceiptState, VendorRequest
 
 Row = tuple[Any, ...]
@@ -61,6 +62,15 @@ def call_from(row: Row) -> Call:
 
 def calls_from(rows: Iterable[Row]) -> list[Call]:
     return [call_from(row) for row in rows]
+
+
+def past_row(portal: str, past: Past) -> Row:
+    return (portal, past.record, past.call_id, past.ended_at, encode(record_memory.pack(past)))
+
+
+def past_from(row: Row) -> Past:
+    doc, owed = row
+    return record_memory.unpack(decode(doc), owed=bool(owed))
 
 
 def receipt_row(receipt: Receipt) -> Row:

@@ -12,6 +12,7 @@ from bitrix_app.core.advance import Owed, Transition
 from bitrix_app.core.call import Call
 from bitrix_app.core.jobs import Attempt, Job, JobError
 from bitrix_app.core.portal import Portal, TokenPair
+from bitrix_app.core.record_memory import Past
 from bitrix_app.core.store import DueWake, Receipt, ReceiptState, Unit
 from storage import graph, portals, rows
 from storage.portals import PortalBook
@@ -21,6 +22,7 @@ T = TypeVar("T")
 
 _C: Final = load("calls")
 _J: Final = load("jobs")
+_M: Final = load("record_memory")
 _R: Final = load("receipts")
 _RECEIVE: Final = _R["receive"]
 _SAVE_CALL: Final = _C["save"]
@@ -87,6 +89,8 @@ class SqliteUnit:
         db, call = self._db, transition.call
         portal, lane = call.portal, call.id
         db.execute(_SAVE_CALL, rows.call_row(call, now))
+        for past in transition.remember:
+            await self.remember(portal, past)
         if transition.cancel:
             graph.cancel_kinds(db, portal, lane, transition.cancel, now)
         if transition.unwake:
@@ -99,6 +103,12 @@ class SqliteUnit:
 
     async def owe(self, portal: str, lane: str, owed: Iterable[Owed], now: float) -> int:
         return graph.add(self._db, portal, lane, owed, now, anew=True)
+
+    async def record_history(self, portal: str, record: str) -> Sequence[Past]:
+        return [rows.past_from(row) for row in self._db.execute(_M["history"], (portal, record))]
+
+    async def remember(self, portal: str, past: Past) -> None:
+        self._db.execute(_M["save"], rows.past_row(portal, past))
 
     async def job(self, job_id: int) -> Job | None:
         row = self._db.execute(_J["one"], (job_id,)).fetchone()

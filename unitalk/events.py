@@ -214,7 +214,7 @@ def _facts(
         link=link_of(fields.get("link")) if outcome is Outcome.ANSWERED else None,
         cause=whole_of(fields.get("cause"), 999),
         meta=text_of(fields.get("meta"), 1000),
-        source=text_of(fields.get("source"), 64),
+        source=text_of(fields.get("source"), 64) or ("AUTODIAL" if dialer else None),
     )
 
 

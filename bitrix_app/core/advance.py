@@ -23,10 +23,13 @@ from bitrix_app.core.commands import (
     Priority,
     Register,
     Show,
+    UpdateRecord,
 )
+from bitrix_app.core.dispositions import pasts_of, records_owed, status_code
 from bitrix_app.core.events import (
     CallEvent,
     Direction,
+    Disposed,
     DocumentFiled,
     Done,
     Due,
@@ -107,6 +110,9 @@ def advance(call: Call, event: CallEvent, now: float, rules: Rules) -> Transitio
                 document_folder_id=event.folder_id,
             )
             return Transition(_closed_if_complete(filed, rules))
+        case Disposed():
+            notes = (*call.notes, event.note) if event.note and event.note not in call.notes else call.notes
+            return Transition(replace(call, notes=notes), remember=(event.past,))
         case GivenUp():
             return _given_up(call, event, rules)
         case Done():
@@ -273,7 +279,7 @@ def _ended(call: Call, rules: Rules) -> Transition:
     finish = Finish(
         extension=call.owner,
         duration=(call.talk_seconds or 0) if answered else 0,
-        status_code=STATUS_CODE[outcome],
+        status_code=status_code(call, rules.dispositions) or STATUS_CODE[outcome],
         failed_reason=FAILED_REASON[outcome],
     )
     owed = [*registered.owed, Owed("finish", finish, Priority.FINISH, needs=("register",))]
@@ -361,14 +367,21 @@ def _finished(call: Call, event: Finished, now: float, rules: Rules) -> Transiti
         user_id=event.user_id or call.user_id,
         notes=(*call.notes, event.note) if event.note else call.notes,
     )
-    owed: list[Owed] = []
-    owed += _layout(finished, rules, "layout")
+    owed = _layout(finished, rules, "layout")
+    owed += [_update(record) for record in records_owed(finished, rules.dispositions)]
+    remember = pasts_of(finished)
     waits_for_recording = finished.recording in (Recording.EXPECTED, Recording.FETCHED)
     if waits_for_recording:
         wakes = (Wake(now + DOCUMENT_AFTER, "document"),) if rules.drive else ()
-        return Transition(finished, tuple(owed), wakes)
+        return Transition(finished, tuple(owed), wakes, remember=remember)
     documented = _document(finished, rules)
-    return replace(documented, owed=(*owed, *documented.owed))
+    return replace(documented, owed=(*owed, *documented.owed), remember=remember)
+
+
+def _update(record: str) -> Owed:
+    """One record is written by one call at a time, so that each reads what the others left."""
+    key = f"record:{record}"
+    return Owed(key, UpdateRecord(record), Priority.CRM, ("finish",), mutex=key)
 
 
 def _attached(call: Call, event: RecordingAttached, rules: Rules) -> Transition:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bitrix_app.core.outcome import Outcome
+from bitrix_app.core.record_memory import Past
 
 
 class Direction(StrEnum):
@@ -145,6 +146,15 @@ class DocumentFiled:
 
 
 @dataclass(frozen=True, slots=True)
+class Disposed:
+    """The call's disposition on a CRM record is settled; `past` is what the record's memory keeps."""
+
+    past: Past
+    note: str = ""
+    """What a person may want to know: superseded, left alone, taken as written."""
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """A command without facts of its own (show, hide, layout, notice) took effect."""
 
@@ -171,6 +181,7 @@ CallEvent = (
     | RecordingAttached
     | RecordingCopied
     | DocumentFiled
+    | Disposed
     | Done
     | GivenUp
 )

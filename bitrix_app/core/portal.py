@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
+from bitrix_app.core import dispositions as rules_of
 from bitrix_app.core.advance import Rules
+from bitrix_app.core.dispositions import Rule
 
 
 class PortalState(StrEnum):
@@ -39,6 +41,8 @@ class PortalSettings:
     layout: bool = True
     concurrency: int = 2
     """Requests in flight to this portal (reliability.md §2, C5)."""
+    dispositions: tuple[Rule, ...] = ()
+    """What a call's outcome means in the CRM; without rules nothing is written but the call."""
 
     @property
     def rules(self) -> Rules:
@@ -48,16 +52,20 @@ class PortalSettings:
             drive=self.drive,
             drive_recordings=self.drive_recordings,
             layout=self.layout,
+            dispositions=self.dispositions,
         )
 
 
 def pack_settings(settings: PortalSettings) -> dict[str, Any]:
     """JSON-able; only what differs from the defaults."""
-    return {
+    data = {
         f.name: (dict(v) if isinstance(v, Mapping) else v)
         for f in fields(settings)
         if (v := getattr(settings, f.name)) != getattr(_DEFAULTS, f.name)
     }
+    if "dispositions" in data:
+        data["dispositions"] = [rules_of.pack(rule) for rule in settings.dispositions]
+    return data
 
 
 def unpack_settings(data: Mapping[str, Any]) -> PortalSettings:
@@ -67,6 +75,8 @@ def unpack_settings(data: Mapping[str, Any]) -> PortalSettings:
         for name, value in data.items()
         if name in names
     }
+    if "dispositions" in known:
+        known["dispositions"] = tuple(rules_of.unpack(rule) for rule in known["dispositions"])
     return PortalSettings(**known)
 
 

@@ -17,6 +17,7 @@ from bitrix_app.core.advance import Owed, Transition
 from bitrix_app.core.call import Call
 from bitrix_app.core.jobs import Attempt, Job, JobError, JobState
 from bitrix_app.core.portal import Portal, Snapshot, TokenPair
+from bitrix_app.core.record_memory import Past
 
 T = TypeVar("T")
 
@@ -124,6 +125,15 @@ class Unit(Protocol):
 
     async def owe(self, portal: str, lane: str, owed: Iterable[Owed], now: float) -> int:
         """Queue the portal's own work; a key whose job is over is queued anew."""
+        ...
+
+    async def record_history(self, portal: str, record: str) -> Sequence[Past]:
+        """Finished calls of a CRM record as they were remembered, the newest end first, at most 200;
+        each says whether its own write is still owed."""
+        ...
+
+    async def remember(self, portal: str, past: Past) -> None:
+        """Keep what a record has to remember of a call; the later saying stands."""
         ...
 
     async def job(self, job_id: int) -> Job | None: ...

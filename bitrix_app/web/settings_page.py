@@ -19,6 +19,7 @@ from bitrix_app.core.store import Unit, WebhookToken
 from bitrix_app.web.bodies import read_json
 from bitrix_app.web.call_view import people_of
 from bitrix_app.web.deps import WebDeps
+from bitrix_app.web.disposition_view import dispositions_json, stages_of
 from bitrix_app.web.pages import iso, render, wants_html
 from bitrix_app.web.problems import Problem
 from bitrix_app.web.session import Visit, session_over, visit
@@ -62,12 +63,13 @@ class SettingsPage:
         member = seen.portal.member_id
         people = people_of(await self._deps.store.snapshot(member, "agents"))
         users = frozenset(people.names)
+        stages = await stages_of(self._deps.store, member)
 
         async def work(unit: Unit) -> Portal:
             portal = await unit.portal(member)
             if portal is None or portal.state is PortalState.UNINSTALLED:
                 raise session_over()
-            return await self._save(unit, portal, read_change(data, portal.settings, users))
+            return await self._save(unit, portal, read_change(data, portal.settings, users, stages))
 
         try:
             portal = await self._deps.store.transact(work)
@@ -116,6 +118,7 @@ async def settings_json(deps: WebDeps, portal: Portal, words: Words) -> dict[str
         "line_users": dict(settings.line_users),
         "line_names": dict(settings.line_names),
         **{name: getattr(settings, name) for name in SWITCHES},
+        **await dispositions_json(deps.store, portal),
         "unitalk_key": {"set": bool(portal.unitalk_key), "last4": last4(portal.unitalk_key)},
         "webhooks": await webhook_addresses(deps, portal, words),
         "webhook_tokens": await _tokens(deps, portal),

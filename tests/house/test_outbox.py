@@ -44,6 +44,7 @@ from bitrix_app.core.store import StoreUnavailable
 from bitrix_app.directory import Directory
 from bitrix_app.filing import Filing, RecordingSource
 from bitrix_app.outbox import MATCHED_FOR, Moot, Outbox, Prepared
+from bitrix_app.records import Records
 from bitrix_app.upkeep import Upkeep
 from tests.house.making import (
     CLIENT,
@@ -102,7 +103,14 @@ class Room:
         self.directory = Directory(bench.store, far.client, bench.clock)
         source = RecordingSource(["*.unitalk.cloud"], False)
         filing = Filing(cast(Http, self.http), far.client, Drive(far.client), bench.clock, spool, source)
-        self.outbox = Outbox(far.client, self.directory, filing, cast(Upkeep, self.upkeep), bench.clock)
+        self.outbox = Outbox(
+            far.client,
+            self.directory,
+            filing,
+            cast(Upkeep, self.upkeep),
+            bench.clock,
+            Records(bench.store, far.client),
+        )
         self.portal = bench.portal
 
     async def say(self, command: Command, about: Call | None, **more: Any) -> Any:
@@ -475,7 +483,7 @@ def batch(*said: tuple[Command, Call], **more: Any) -> list[tuple[Job, Call]]:
 
 
 def test_only_single_requests_without_doubt_may_share_a_batch(bench: Bench) -> None:
-    outbox = Outbox(*(cast(Any, None) for _ in range(5)))
+    outbox = Outbox(*(cast(Any, None) for _ in range(6)))
     fit = (Register(), Finish(), LayoutBlocks(), Show(), Hide())
     assert all(outbox.batchable(job(command)) for command in fit)
     assert not any(outbox.batchable(job(command, doubt=True)) for command in fit)

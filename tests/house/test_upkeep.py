@@ -75,6 +75,8 @@ class Room:
         self.far.on("telephony.externalLine.get", [{"NUMBER": LINE, "NAME": "Sales"}])
         self.far.on("telephony.externalLine.add", {"ID": 1})
         self.far.on("crm.status.list", [{"STATUS_ID": "NEW"}])
+        self.far.on("crm.settings.mode.get", 1)
+        self.far.on("crm.category.list", {"categories": [{"id": 0, "name": "General"}]})
         self.far.on(NOTIFY, 1)
         self.refresher = FakeRefresher(bench)
         self.pbx = FakePbx()
@@ -142,6 +144,41 @@ async def test_bindings_that_failed_are_not_stamped_as_done(room: Room, trouble:
     with pytest.raises(type(trouble)):
         await room.say(EnsureBindings())
     assert await room.snapshot("bindings") is None
+
+
+# --- pipelines -------------------------------------------------------------------------------------
+
+
+def stages_by_pipeline(request: Any) -> Any:
+    code = request.params["filter"]["ENTITY_ID"]
+    if code == "DEAL_STAGE_4":
+        return Forbidden("no right to that pipeline")
+    return [{"STATUS_ID": f"{code}:NEW"}]
+
+
+async def test_a_refresh_takes_the_crm_mode_and_every_pipeline_s_stages(room: Room) -> None:
+    room.far.on("crm.settings.mode.get", 2)
+    room.far.on("crm.category.list", {"categories": [{"id": 0, "name": "A"}, {"id": "9", "name": "B"}]})
+    room.far.on("crm.status.list", stages_by_pipeline)
+    await room.say(RefreshDirectory())
+    assert await room.items("crm_mode") == [{"mode": 2}]
+    assert await room.items("deal_categories") == [{"id": 0, "name": "A"}, {"id": 9, "name": "B"}]
+    assert await room.items("category_stages") == [{"STATUS_ID": "DEAL_STAGE_9:NEW"}]
+    assert room.far.batches[-2:] == [["crm.settings.mode.get", "crm.category.list"], ["crm.status.list"]]
+
+
+@pytest.mark.parametrize(
+    "listed", [NotFound("an old portal"), [], {"categories": []}, {"categories": [{"id": 9}, {"id": 4}]}]
+)
+async def test_pipelines_that_are_not_told_leave_what_was_known(room: Room, listed: Any) -> None:
+    room.far.on("crm.status.list", stages_by_pipeline)
+    room.far.on("crm.category.list", {"categories": [{"id": 9, "name": "B"}]})
+    await room.say(RefreshDirectory())
+    before = await room.items("category_stages")
+    room.far.on("crm.category.list", listed)
+    await room.say(RefreshDirectory())
+    assert await room.items("category_stages") == before
+    assert await room.items("deal_categories")
 
 
 # --- the directory ---------------------------------------------------------------------------------

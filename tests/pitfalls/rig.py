@@ -17,6 +17,7 @@ from bitrix_app.core.store import Store
 from bitrix_app.directory import Directory
 from bitrix_app.filing import Filing, RecordingSource
 from bitrix_app.outbox import Outbox
+from bitrix_app.records import Records
 from bitrix_app.sandbox.portal import ConnectionDropped
 from bitrix_app.upkeep import Upkeep
 from tests.bitrix.fakes import MEMBER, NOW, call
@@ -64,7 +65,9 @@ class PitfallRig(Rig):
         self.spool = spool
         source = RecordingSource(["*.unitalk.cloud"], False)
         filing = Filing(cast(Http, self.sockets), self.client, self.drive, self.clock, spool, source)
-        self.outbox = Outbox(self.client, self.directory, filing, cast(Upkeep, None), self.clock)
+        records = Records(cast(Store, self.snapshots), self.client)
+        upkeep = cast(Upkeep, None)
+        self.outbox = Outbox(self.client, self.directory, filing, upkeep, self.clock, records)
 
     async def deliver(self, command: Command, about: Call, **more: Any) -> CallEvent | None:
         """What came of a command's delivery; raises what the queue would get."""

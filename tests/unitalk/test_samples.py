@@ -260,6 +260,7 @@ MEANS: dict[str, tuple[Step, Facts] | str] = {
             state="ANSWERING_MACHINE",
             outcome=Outcome.MACHINE,
             meta="lead:520",
+            source="AUTODIAL",  # told by `ev` and the dialer's id, not by a field of its own
         ),
     ),
     "autodial_finish_assumed": "AUTODIAL_FINISH",

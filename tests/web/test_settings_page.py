@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from httpx import AsyncClient
 
-from bitrix_app.core.portal import PortalSettings
+from bitrix_app.core.portal import PortalSettings, Snapshot
 from tests.web.fakes import AGENT, APP_TOKEN, BASE, HOOK, MEMBER, PBX_KEY, Stage, portal
 
 pytestmark = pytest.mark.anyio
@@ -131,6 +131,47 @@ async def test_a_wrong_value_is_named_by_its_field_and_nothing_is_saved(
 async def test_all_faults_are_named_at_once(web: AsyncClient, st: Stage) -> None:
     answer = await put(web, st, pbx_timezone="x", drive=1, unitalk_key="y")
     assert {error["field"] for error in answer.json()["errors"]} == {"pbx_timezone", "drive", "unitalk_key"}
+
+
+LEAD_STAGES = (
+    {"STATUS_ID": "NEW", "NAME": "New", "SORT": "10", "SEMANTICS": None},
+    {"STATUS_ID": "IN_PROCESS", "NAME": "In progress", "SORT": "20", "SEMANTICS": None},
+    {"STATUS_ID": "JUNK", "NAME": "Junk", "SORT": "70", "SEMANTICS": "F"},
+)
+
+
+async def test_dispositions_are_proposed_taken_over_and_kept(web: AsyncClient, st: Stage) -> None:
+    st.store.snapshots["lead_stages"] = Snapshot("lead_stages", 1_788_000_000.0, LEAD_STAGES)
+    data = (await web.get("/settings", headers=st.session())).json()
+    assert data["dispositions"] == []
+    assert [stage["id"] for stage in data["dispositions_choices"]["lead_stages"]] == [
+        "NEW",
+        "IN_PROCESS",
+        "JUNK",
+    ]
+    offered = data["dispositions_proposal"]
+    assert not any(rule["on"] for rule in offered)
+    rules = [rule | {"on": rule["id"] == "answered"} for rule in offered]
+    answer = await put(web, st, dispositions=rules)
+    assert answer.status_code == 200
+    assert answer.json()["dispositions"] == rules, "what is read can be written back"
+    (answered, *others) = st.store.portals_[MEMBER].settings.dispositions
+    assert (answered.on, answered.stage, answered.from_stages) == (True, "IN_PROCESS", ("NEW",))
+    assert not any(rule.on for rule in others)
+
+
+async def test_faults_of_dispositions_are_named_by_rule_and_field(web: AsyncClient, st: Stage) -> None:
+    st.store.snapshots["lead_stages"] = Snapshot("lead_stages", 1_788_000_000.0, LEAD_STAGES)
+    rule = {"outcomes": ["answered"], "record": "LEAD", "stage": "GONE", "from": ["JUNK"]}
+    before = st.store.portals_[MEMBER]
+    answer = await put(web, st, dispositions=[rule, {"outcomes": []}], layout=False)
+    assert answer.status_code == 422
+    assert {error["field"] for error in answer.json()["errors"]} == {
+        "dispositions[0].stage",
+        "dispositions[0].from",
+        "dispositions[1].outcomes",
+    }
+    assert st.store.portals_[MEMBER] is before
 
 
 async def test_users_are_not_checked_before_the_directory_was_read(web: AsyncClient, st: Stage) -> None:
