@@ -113,7 +113,7 @@ class Intake:
     ) -> int:
         call = await self._call_for(unit, portal, report.facts, now)
         try:
-            transition = advance(call, report, now, portal.settings.rules)
+            transition = advance(call, report, now, portal.rules)
         except IllegalMove as illegal:
             await unit.mark_receipt(receipt_id, ReceiptState.IGNORED, call_id=call.id, error=str(illegal))
             return 0
@@ -145,7 +145,7 @@ class Intake:
             portal = await unit.portal(wake.portal)
             if call is None or portal is None or portal.state is PortalState.UNINSTALLED:
                 return 0
-            return await unit.apply(advance(call, Due(wake.reason), now, portal.settings.rules), now)
+            return await unit.apply(advance(call, Due(wake.reason), now, portal.rules), now)
 
         if await self._store.transact(work):
             self._nudge(wake.portal)
@@ -211,7 +211,7 @@ class Intake:
         waiting = [c for c in calls if c.register_owed]
         if len(waiting) != 1:
             return None
-        transition = advance(waiting[0], Heard(init.call_id), now, portal.settings.rules)
+        transition = advance(waiting[0], Heard(init.call_id), now, portal.rules)
         await unit.apply(transition, now)
         return waiting[0].id
 

@@ -27,6 +27,6 @@ def rounds() -> tuple[tuple[str, float, str, Owed], ...]:
     """(snapshot that tells the last time, seconds between, lane, what is owed) of the daily rounds."""
     return (
         ("bindings", 86_400.0, BINDINGS_LANE, Owed("bindings", EnsureBindings(), Priority.CRM)),
-        ("agents", 3_600.0, DIRECTORY_LANE, Owed("directory", RefreshDirectory(), Priority.CRM)),
+        ("abilities", 3_600.0, DIRECTORY_LANE, Owed("directory", RefreshDirectory(), Priority.CRM)),
         ("tokens", 86_400.0, TOKENS_LANE, Owed("tokens", RefreshTokens(), Priority.CRM)),
     )
