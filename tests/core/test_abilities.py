@@ -1,5 +1,7 @@
 """What a missing scope takes away, and that an unknown one takes nothing."""
 
+from typing import Any
+
 import pytest
 
 from bitrix_app.core import commands
@@ -9,7 +11,7 @@ from bitrix_app.core.portal import Portal, PortalSettings
 ALL = tuple(group[0] for group in WANTED)
 
 
-def portal(*scope: str, **settings: bool) -> Portal:
+def portal(*scope: str, **settings: Any) -> Portal:
     return Portal("m", "d", "https://d/rest/", "https://a", scope=scope, settings=PortalSettings(**settings))
 
 
