@@ -586,3 +586,10 @@ async def test_in_a_batch_too_only_the_step_without_a_right_is_left_out(room: Ro
     assert isinstance(settled[1], Moot)
     assert isinstance(settled[2], Finished)
     assert isinstance(settled[3], Finished)
+
+
+async def test_a_right_taken_away_in_the_middle_of_a_batch_is_no_failure_either(room: Room) -> None:
+    room.far.on(LAYOUT, Forbidden("no right", code="insufficient_scope"))
+    work = [(job(LayoutBlocks(), id=n, lane=f"c{n}"), over(f"c{n}")) for n in (1, 2)]
+    settled = await room.outbox.deliver_batch(room.portal, work)
+    assert all(isinstance(settled[n], Moot) for n in (1, 2))
