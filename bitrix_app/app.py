@@ -23,7 +23,7 @@ from bitrix_app.bitrix.servers import AuthServers
 from bitrix_app.bitrix.tokens import TokenRefresher
 from bitrix_app.clock import SystemClock
 from bitrix_app.core.ports import Clock, Http
-from bitrix_app.core.store import Store
+from bitrix_app.core.store import Store, StoreUnavailable
 from bitrix_app.directory import Directory
 from bitrix_app.filing import Filing, RecordingSource
 from bitrix_app.gateway import HttpGateway
@@ -92,7 +92,13 @@ async def compose(
         refresher = TokenRefresher(http, clock, store, servers, settings.bitrix_client_id, secret)
         stack.push_async_callback(refresher.aclose)
         limiters = Limiters(store, clock)
-        await limiters.restore()
+        try:
+            await limiters.restore()
+        except ValueError as sealed:
+            raise StoreUnavailable(
+                f"The stored secrets cannot be read: {sealed}. Put the earlier key back into "
+                "APP_SECRET_KEYS, behind the new one."
+            ) from sealed
         recorder = Recorder(store, clock, limiters.items)
         verifier = PortalVerifier(http, clock, settings.bitrix_client_id, servers, spend=limiters.spend)
         client = BitrixClient(

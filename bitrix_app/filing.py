@@ -29,10 +29,10 @@ from bitrix_app.core.events import (
 from bitrix_app.core.jobs import Job
 from bitrix_app.core.portal import Portal
 from bitrix_app.core.ports import Clock, Http
+from bitrix_app.core.retention import SPOOL_DAYS as SPOOL_DAYS
 from unitalk import recordings
 
 MEDIA_TYPE: Final = {"mp3": "audio/mpeg", "wav": "audio/wav"}
-SPOOL_DAYS: Final = 7
 LOOK_AGAIN: Final = 3600.0
 """Seconds for which a Drive folder's place is believed."""
 

@@ -132,7 +132,7 @@ class Intake:
         """Whether the worker has something to do now or, by a timer, later."""
         call = await self._call_for(unit, portal, report.facts, now)
         try:
-            transition = advance(call, report, now, portal.settings.rules)
+            transition = advance(call, report, now, portal.rules)
         except IllegalMove as illegal:
             await unit.mark_receipt(receipt_id, ReceiptState.IGNORED, call_id=call.id, error=str(illegal))
             return False
@@ -169,7 +169,7 @@ class Intake:
                     return 0
                 # the portal may come back, and its calls must not be left open then
                 return await unit.apply(Transition(call, wakes=(Wake(now + PUT_OFF, wake.reason),)), now)
-            return await unit.apply(advance(call, Due(wake.reason), now, portal.settings.rules), now)
+            return await unit.apply(advance(call, Due(wake.reason), now, portal.rules), now)
 
         if await self._store.transact(work):
             self._nudge(wake.portal)
@@ -235,7 +235,7 @@ class Intake:
         waiting = [c for c in calls if c.register_owed and init.call_type in call_types(c)]
         if len(waiting) != 1:
             return None
-        transition = advance(waiting[0], Heard(init.call_id), now, portal.settings.rules)
+        transition = advance(waiting[0], Heard(init.call_id), now, portal.rules)
         await unit.apply(transition, now)
         return waiting[0].id
 

@@ -298,7 +298,7 @@ async def _tell(
 ) -> None:
     """Hand a vendor's answer to the call; an impossible one is logged and changes nothing."""
     try:
-        await unit.apply(advance(call, event, now, portal.settings.rules), now, correlation_id)
+        await unit.apply(advance(call, event, now, portal.rules), now, correlation_id)
     except IllegalMove as illegal:
         logger.error("call {}: {}", call.id, illegal)
 

@@ -16,6 +16,7 @@ from bitrix_app.bitrix import telephony
 from bitrix_app.bitrix.client import BitrixClient
 from bitrix_app.bitrix.documents import layout_blocks
 from bitrix_app.bitrix.wire import RestCall
+from bitrix_app.core.abilities import OPTIONAL, absent_for
 from bitrix_app.core.call import Call
 from bitrix_app.core.commands import Finish, Hide, LayoutBlocks, Priority, Register, Show
 from bitrix_app.core.errors import Refused, Throttled, Trouble
@@ -47,6 +48,9 @@ EXPECTED_SECONDS: Final = {
 STORE_AGAIN: Final = 1.0
 NO_LAYOUT: Final = ("ERROR_METHOD_NOT_FOUND", "UNSUITABLE_ACTIVITY_TYPE_ERROR")
 """A portal too old for our blocks is no failure of the call."""
+
+
+NO_SCOPE: Final = "this portal did not grant us the right {}, so this step is left out"
 
 
 class Moot(Exception):
@@ -102,6 +106,13 @@ class Outbox:
 
     async def deliver(self, portal: Portal, job: Job, call: Call | None) -> CallEvent | None:
         """Say the job's command. Returns its event; raises a `Trouble` branch or `Moot`."""
+        _granted(portal, job)
+        try:
+            return await self._deliver(portal, job, call)
+        except Refused as refused:
+            raise _without_scope(job, refused) from refused
+
+    async def _deliver(self, portal: Portal, job: Job, call: Call | None) -> CallEvent | None:
         if call is None:
             if job.lane.startswith("portal:"):
                 await self._upkeep.deliver(portal, job)
@@ -280,7 +291,7 @@ class Outbox:
             return Done(job.key)
         if job.kind == "layout" and refused.code in NO_LAYOUT:
             raise Moot("this portal cannot show our blocks on a call")
-        raise refused
+        raise _without_scope(job, refused)
 
     def batchable(self, job: Job) -> bool:
         """Whether the job is one request as a rule; doubt is always looked into alone."""
@@ -299,6 +310,7 @@ class Outbox:
         alone: list[Job] = []
         for job, call in work:
             try:
+                _granted(portal, job)
                 ready = await self.prepare(portal, job, call)
             except (Trouble, Moot) as reason:
                 settled[job.id] = reason
@@ -344,3 +356,17 @@ class Outbox:
             except Exception as bug:  # noqa: BLE001 - as above
                 settled[job.id] = our_fault(bug)
         return settled
+
+
+def _granted(portal: Portal, job: Job) -> None:
+    """Raises `Moot` for what the portal's rights make pointless: no retry grants a scope."""
+    scope = absent_for(job.kind, portal.scope)
+    if scope is not None:
+        raise Moot(NO_SCOPE.format(scope))
+
+
+def _without_scope(job: Job, refused: Refused) -> Moot | Refused:
+    """The refusal as it counts: a scope that was taken away a moment ago is no failure either."""
+    if job.kind in OPTIONAL and refused.code.lower() == "insufficient_scope":
+        return Moot(NO_SCOPE.format(OPTIONAL[job.kind]))
+    return refused

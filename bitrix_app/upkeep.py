@@ -7,11 +7,12 @@ from typing import Final
 
 from loguru import logger
 
-from bitrix_app.bitrix import bindings, records
+from bitrix_app.bitrix import abilities, bindings, records
 from bitrix_app.bitrix.auth import TokenRefresher
 from bitrix_app.bitrix.client import BitrixClient
 from bitrix_app.bitrix.users import app_info, directories, notify
 from bitrix_app.bitrix.values import as_rows
+from bitrix_app.core.abilities import USERS, missing
 from bitrix_app.core.commands import EnsureBindings, Notify, Priority, RefreshDirectory, RefreshTokens
 from bitrix_app.core.errors import Trouble, Unreadable
 from bitrix_app.core.jobs import Job
@@ -88,13 +89,37 @@ class Upkeep:
     async def _refresh(self, portal: Portal) -> None:
         info = await self._client.call(portal, app_info(), Priority.BACKFILL)
         await self._remember_app(portal, info.result)
-        count = await self._directory.refresh(portal)
-        logger.info("directory of {}: {} users", portal.domain, count)
+        portal = await self._abilities(portal, info.result)
+        count = 0
+        if portal.can(*USERS):
+            count = await self._directory.refresh(portal)
+            logger.info("directory of {}: {} users", portal.domain, count)
+        else:
+            logger.warning("{} did not grant the list of employees; the last snapshot stays", portal.domain)
         await self._snapshots(portal)
         await self._pipelines(portal)
         if portal.unitalk_key:
             await self._pbx_lines(portal)
         await self._stamp(portal, "directory", {"users": count})
+
+    async def _abilities(self, portal: Portal, info: object) -> Portal:
+        """Remember what the portal can; the portal with the scopes that it grants now."""
+        answers = await self._client.batch(portal, abilities.READS, Priority.BACKFILL)
+        last = await self._store.snapshot(portal.member_id, abilities.KIND)
+        item = abilities.read_abilities(answers, info, last.items[0] if last and last.items else {})
+        await self._stamp(portal, abilities.KIND, item)
+        scope = tuple(item["scopes"] or portal.scope)
+        lost = missing(scope)
+        if lost and lost != missing(portal.scope):
+            logger.warning("{} does not grant us {}", portal.domain, ", ".join(lost))
+
+        async def work(unit: Unit) -> None:
+            known = await unit.portal(portal.member_id)
+            if known is not None and known.scope != scope:
+                await unit.save_portal(replace(known, scope=scope))
+
+        await self._store.transact(work)
+        return replace(portal, scope=scope)
 
     async def _snapshots(self, portal: Portal) -> None:
         """Lines and stages; a part that fails or comes back empty keeps its last good snapshot."""

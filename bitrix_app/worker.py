@@ -16,6 +16,7 @@ from bitrix_app.core.advance import Owed
 from bitrix_app.core.chores import rounds
 from bitrix_app.core.portal import Portal, PortalState
 from bitrix_app.core.ports import Clock
+from bitrix_app.core.retention import LOG_DAYS, RECEIPT_DAYS
 from bitrix_app.core.store import DueWake, Store, StoreUnavailable, Unit
 from bitrix_app.intake import Intake
 from bitrix_app.lanes import PortalLanes
@@ -152,7 +153,7 @@ class Worker:
                 await self._look_again(portal, now)
         if now >= self._next_prune:
             self._next_prune = now + PRUNE_EVERY
-            await self._store.prune(now)
+            await self._store.prune(now, RECEIPT_DAYS, LOG_DAYS)
 
     async def _look_again(self, portal: Portal, now: float) -> None:
         """A plan may have been paid: let the portal's work try, the first refusal pauses it again."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
 from bitrix_app.core import dispositions as rules_of
+from bitrix_app.core.abilities import grants
 from bitrix_app.core.advance import Rules
 from bitrix_app.core.dispositions import Rule
 
@@ -116,6 +117,16 @@ class Portal:
     @property
     def works(self) -> bool:
         return self.state in (PortalState.ACTIVE, PortalState.INSTALLING)
+
+    def can(self, *any_of: str) -> bool:
+        """Whether the portal granted one of these scopes, as far as we were told."""
+        return grants(self.scope, *any_of)
+
+    @property
+    def rules(self) -> Rules:
+        """The administrator's rules, without what the portal does not let us do: it is not owed."""
+        rules = self.settings.rules
+        return replace(rules, drive=rules.drive and self.can("disk"), layout=rules.layout and self.can("crm"))
 
 
 @dataclass(frozen=True, slots=True)

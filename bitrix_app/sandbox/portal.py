@@ -42,7 +42,7 @@ from bitrix_app.sandbox.inspection import Effects, Inspection
 from bitrix_app.sandbox.lifecycle import Frame, Lifecycle
 from bitrix_app.sandbox.limits import Limits
 from bitrix_app.sandbox.oauth import AppCard, SandboxAuthServer
-from bitrix_app.sandbox.pages import Pages
+from bitrix_app.sandbox.pages import FaultButtons, Pages
 from bitrix_app.sandbox.people import People
 from bitrix_app.sandbox.replies import SandboxApp
 from bitrix_app.sandbox.rest import Rest
@@ -110,6 +110,7 @@ class SandboxPortal(Inspection):
         self.life = Lifecycle(self.world)
         self.people = People(self.world)
         self._transfers = Transfers(self.world, self.limits, self.faults, self.rest)
+        self.fault_buttons: FaultButtons | None = None  # fault buttons on the page, when somebody brings them
         self._old_hosts: dict[str, str] = {}
         crm_directory.fill(self.state)
         drive.common_storage(self.world)

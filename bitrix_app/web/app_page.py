@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bitrix_app.core.portal import Portal, PortalState
+from bitrix_app.web.abilities_view import abilities_json
 from bitrix_app.web.calls import Calls
 from bitrix_app.web.deps import WebDeps
 from bitrix_app.web.frames import Opened, open_frame
@@ -124,4 +125,7 @@ class AppPage:
                 },
             ],
             "webhooks": await webhook_addresses(self._deps, portal, words),
+            "abilities": abilities_json(
+                portal, await self._deps.store.snapshot(portal.member_id, "abilities")
+            ),
         }

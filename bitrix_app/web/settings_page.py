@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from bitrix_app.core.chores import portal_work
 from bitrix_app.core.portal import Portal, PortalState
 from bitrix_app.core.store import Unit, WebhookToken
+from bitrix_app.web.abilities_view import abilities_json
 from bitrix_app.web.bodies import read_json
 from bitrix_app.web.call_view import people_of
 from bitrix_app.web.deps import WebDeps
@@ -127,6 +128,7 @@ async def settings_json(deps: WebDeps, portal: Portal, words: Words) -> dict[str
             for user in people.names
         ],
         "agents_at": iso(snapshot.taken_at) if snapshot else None,
+        "abilities": abilities_json(portal, await deps.store.snapshot(portal.member_id, "abilities")),
     }
 
 

@@ -27,6 +27,7 @@ from bitrix_app.core.commands import (
 )
 from bitrix_app.core.errors import (
     AnswerLost,
+    Forbidden,
     NotFound,
     NotSent,
     Refused,
@@ -616,3 +617,50 @@ async def test_prepare_makes_one_request_of_a_job(room: Room) -> None:
     ready = await room.outbox.prepare(portal(settings=settings), job(Finish(None)), over())
     assert isinstance(ready, Prepared)
     assert ready.request.params["USER_ID"] == 12, "the line's own default"
+
+
+# --- rights ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["layout", "notify"])
+async def test_what_a_missing_right_makes_pointless_is_left_out_with_the_reason(
+    room: Room, kind: str
+) -> None:
+    room.portal = portal(scope=("telephony", "user_basic"))
+    command = LayoutBlocks() if kind == "layout" else Notify("tag", "text")
+    with pytest.raises(Moot, match=r"did not grant us the right (crm|im)"):
+        await room.say(command, over())
+    assert room.far.said == []
+
+
+async def test_a_right_that_was_just_taken_away_is_no_failure_either(room: Room) -> None:
+    room.far.on(LAYOUT, Forbidden("no right", code="insufficient_scope"))
+    with pytest.raises(Moot, match="did not grant us the right crm"):
+        await room.say(LayoutBlocks(), over())
+
+
+async def test_a_call_cannot_do_without_telephony_so_that_needs_a_person(room: Room) -> None:
+    room.far.on(FINISH, Forbidden("no right", code="insufficient_scope"))
+    with pytest.raises(Forbidden):
+        await room.say(Finish("2001", 5, "200"), over())
+
+
+async def test_in_a_batch_too_only_the_step_without_a_right_is_left_out(room: Room) -> None:
+    room.portal = portal(scope=("telephony", "user_basic"))
+    room.far.on(FINISH, ROW)
+    work = [
+        (job(LayoutBlocks(), id=1), over("c1")),
+        (job(Finish("2001", 5, "200"), id=2, lane="c2"), over("c2")),
+        (job(Finish("2001", 5, "200"), id=3, lane="c3"), over("c3")),
+    ]
+    settled = await room.outbox.deliver_batch(room.portal, work)
+    assert isinstance(settled[1], Moot)
+    assert isinstance(settled[2], Finished)
+    assert isinstance(settled[3], Finished)
+
+
+async def test_a_right_taken_away_in_the_middle_of_a_batch_is_no_failure_either(room: Room) -> None:
+    room.far.on(LAYOUT, Forbidden("no right", code="insufficient_scope"))
+    work = [(job(LayoutBlocks(), id=n, lane=f"c{n}"), over(f"c{n}")) for n in (1, 2)]
+    settled = await room.outbox.deliver_batch(room.portal, work)
+    assert all(isinstance(settled[n], Moot) for n in (1, 2))

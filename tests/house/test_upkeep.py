@@ -77,6 +77,9 @@ class Room:
         self.far.on("crm.status.list", [{"STATUS_ID": "NEW"}])
         self.far.on("crm.settings.mode.get", 1)
         self.far.on("crm.category.list", {"categories": [{"id": 0, "name": "General"}]})
+        self.far.on("scope", ["telephony", "crm", "placement", "user_basic", "im", "disk"])
+        self.far.on("events", list(EVENTS))
+        self.far.on("crm.settings.mode.get", 1)
         self.far.on(NOTIFY, 1)
         self.refresher = FakeRefresher(bench)
         self.pbx = FakePbx()
@@ -205,6 +208,7 @@ async def test_the_app_and_the_tariff_of_the_portal_are_remembered(room: Room) -
 
 async def test_an_app_info_that_says_nothing_changes_nothing(room: Room) -> None:
     room.far.on("app.info", ["odd"])
+    room.far.on("scope", [])
     await room.say(RefreshDirectory())
     assert await room.bench.current() == room.bench.portal
     assert room.far.tariffs == []
@@ -251,6 +255,49 @@ async def test_a_failing_pbx_does_not_cost_the_portal_its_directory(room: Room) 
     assert await room.items("pbx_state") == [
         {"ok": False, "code": "HTTP_502", "message": "down", "hint": "wait"}
     ]
+
+
+# --- abilities -------------------------------------------------------------------------------------
+
+
+async def test_what_the_portal_can_is_remembered(room: Room) -> None:
+    room.far.on("placement.list", ["REST_APP_URI"])
+    room.far.on("events", [name for name in EVENTS if name != "ONVOXIMPLANTCALLINIT"])
+    room.far.on("crm.settings.mode.get", "2")
+    await room.say(RefreshDirectory())
+    (item,) = await room.items("abilities")
+    assert item["scopes"] == ["telephony", "crm", "placement", "user_basic", "im", "disk"]
+    assert item["crm_mode"] == "simple"
+    assert item["missing_placements"] == ["TELEPHONY_ANALYTICS_MENU"]
+    assert item["missing_events"] == ["ONVOXIMPLANTCALLINIT"]
+    assert item["license_family"] == "ent"
+    assert (await room.bench.current()).scope == tuple(item["scopes"])
+
+
+@pytest.mark.parametrize("answer", [[], None, {}, "disk", ["odd"], [7], VendorBroken("a fault")])
+async def test_an_odd_list_of_scopes_takes_nothing_away(room: Room, answer: Any) -> None:
+    await room.say(RefreshDirectory())
+    before = await room.bench.current()
+    room.far.on("scope", answer)
+    room.far.on("placement.list", answer if answer != ["odd"] else [])
+    await room.say(RefreshDirectory())
+    assert (await room.bench.current()).scope == before.scope
+    (item,) = await room.items("abilities")
+    assert item["scopes"] == list(before.scope)
+    if answer not in ("disk", [7]):
+        assert item["missing_placements"] == []
+
+
+async def test_without_the_right_to_see_users_nobody_is_asked_for_and_the_last_ones_stay(room: Room) -> None:
+    await room.say(RefreshDirectory())
+    before = await room.snapshot("agents")
+    room.far.on("scope", ["telephony", "crm", "placement", "im", "disk"])
+    room.far.on("user.get", Forbidden("no right", code="insufficient_scope"))
+    room.far.said.clear()
+    await room.say(RefreshDirectory())
+    assert "user.get" not in room.far.methods
+    assert await room.snapshot("agents") == before
+    assert await room.items("lines"), "the rest of the directory is refreshed all the same"
 
 
 # --- tokens ----------------------------------------------------------------------------------------

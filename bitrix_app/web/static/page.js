@@ -88,7 +88,10 @@ async function save(form) {
   showErrors(form, answer.ok ? [] : document_.errors || []);
   const words = answer.ok ? TEXTS.saved : document_.errors ? TEXTS.refused : document_.detail;
   form.querySelector("[data-saved]").textContent = words;
-  if (answer.ok) form.elements.unitalk_key.value = "";
+  if (!answer.ok) return;
+  form.elements.unitalk_key.value = "";
+  const key = document_.unitalk_key; // the field stays empty: say that there is one now
+  if (key.set) form.elements.unitalk_key.placeholder = `…${key.last4}`;
 }
 
 document.addEventListener("click", (event) => {
