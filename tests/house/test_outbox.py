@@ -653,7 +653,7 @@ async def test_in_a_batch_too_only_the_step_without_a_right_is_left_out(room: Ro
         (job(Finish("2001", 5, "200"), id=2, lane="c2"), over("c2")),
         (job(Finish("2001", 5, "200"), id=3, lane="c3"), over("c3")),
     ]
-    settled = await room.outbox.deliver_batch(room.portal, work)
+    settled, _ = await room.outbox.deliver_batch(room.portal, work)
     assert isinstance(settled[1], Moot)
     assert isinstance(settled[2], Finished)
     assert isinstance(settled[3], Finished)
@@ -662,5 +662,5 @@ async def test_in_a_batch_too_only_the_step_without_a_right_is_left_out(room: Ro
 async def test_a_right_taken_away_in_the_middle_of_a_batch_is_no_failure_either(room: Room) -> None:
     room.far.on(LAYOUT, Forbidden("no right", code="insufficient_scope"))
     work = [(job(LayoutBlocks(), id=n, lane=f"c{n}"), over(f"c{n}")) for n in (1, 2)]
-    settled = await room.outbox.deliver_batch(room.portal, work)
+    settled, _ = await room.outbox.deliver_batch(room.portal, work)
     assert all(isinstance(settled[n], Moot) for n in (1, 2))

@@ -124,7 +124,10 @@ def test_pitfall_11_ukrainian_is_ua_there_and_uk_here() -> None:
     told = sample("frame.install")
     assert told["query"]["LANG"] == "ua"
     assert read_frame(told["query"], told["form"]).language == "uk"
-    for titles in bindings.TITLES.values():
+    bound = bindings.plan(bindings.Current(), bindings.wanted(events_url="e", app_url="a", lines={}))
+    places = [call.params["LANG_ALL"] for call in bound if call.method == "placement.bind"]
+    assert places
+    for titles in places:
         assert "ua" in titles
         assert "uk" not in titles
     blocks = layout_blocks(call(activity_id=1, crm_type="LEAD", crm_id=1), "UTC", "uk").params["layout"][

@@ -18,13 +18,13 @@ ROOMS: dict[ModuleType, range] = {
 NOT_OURS = {25}
 
 
-def tested(room: ModuleType) -> set[int]:
+def numbers_in(room: ModuleType) -> set[int]:
     names = " ".join(name for name in vars(room) if name.startswith("test_pitfall_"))
     return {int(number) for number in re.findall(r"(?:pitfall|and)_(\d\d)(?=_)", names)}
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.__name__.rpartition("_")[2])
 def test_every_pitfall_has_a_test_of_its_number_or_a_reason(room: ModuleType) -> None:
-    assert tested(room) == set(ROOMS[room]) - NOT_OURS
+    assert numbers_in(room) == set(ROOMS[room]) - NOT_OURS
     for number in NOT_OURS & set(ROOMS[room]):
         assert f"- {number} (" in (room.__doc__ or "")
