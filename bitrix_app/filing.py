@@ -73,7 +73,7 @@ class Filing:
 
     async def deliver(self, portal: Portal, job: Job, call: Call) -> CallEvent:
         """Do one step. Raises a `Trouble` branch."""
-        return await self._steps[job.kind](portal, call, Priority(job.priority))
+        return await self._steps[job.kind](portal, call, job)
 
     def sweep(self, now: float) -> int:
         """Remove files that nobody came back for, and halves of a broken download."""
@@ -86,15 +86,16 @@ class Filing:
                 removed += 1
         return removed
 
-    async def _fetch(self, portal: Portal, call: Call, _priority: Priority) -> CallEvent:
-        if not call.link:
+    async def _fetch(self, portal: Portal, call: Call, job: Job) -> CallEvent:
+        part = _part(job)
+        if len(call.links) < part:
             raise Refused("The PBX gave no recording link.", code="NO_RECORDING")
         self._spool.mkdir(parents=True, exist_ok=True)
-        target = self._spool / f"{call.id}.audio"
+        target = self._spool / f"{call.id}{_suffix(part)}.audio"
         fetched = await recordings.fetch(
             self._http,
             self._clock,
-            call.link,
+            call.links[part - 1],
             target,
             hosts=self._source.hosts,
             key=portal.unitalk_key,
@@ -102,17 +103,19 @@ class Filing:
         )
         return RecordingFetched(target.name, fetched.size, fetched.media)
 
-    async def _spooled(self, portal: Portal, call: Call, priority: Priority) -> tuple[Path, str]:
+    async def _spooled(self, portal: Portal, call: Call, job: Job) -> tuple[Path, str]:
         """The fetched file; fetched again when the spool lost it (another machine, a swept disk)."""
-        if call.recording_file and (path := self._spool / call.recording_file).is_file():
+        mine = call.recording_part == _part(job)
+        if mine and call.recording_file and (path := self._spool / call.recording_file).is_file():
             return path, call.recording_media or "mp3"
-        fetched = await self._fetch(portal, call, priority)
+        fetched = await self._fetch(portal, call, job)
         assert isinstance(fetched, RecordingFetched)  # noqa: S101 - narrows the union for the checker
         return self._spool / fetched.file, fetched.media
 
-    async def _attach(self, portal: Portal, call: Call, priority: Priority) -> CallEvent:
-        path, media = await self._spooled(portal, call, priority)
-        name = f"{base_name(call, portal.settings.pbx_timezone)}.{media}"
+    async def _attach(self, portal: Portal, call: Call, job: Job) -> CallEvent:
+        priority = Priority(job.priority)
+        path, media = await self._spooled(portal, call, job)
+        name = f"{base_name(call, portal.settings.pbx_timezone)}{_suffix(_part(job))}.{media}"
         request = telephony.attach(call.bitrix_call_id or "", name)
         try:
             answer = await self._client.call(portal, request, priority)
@@ -127,9 +130,9 @@ class Filing:
         )
         return RecordingAttached(telephony.read_file_id(uploaded))
 
-    async def _copy(self, portal: Portal, call: Call, priority: Priority) -> CallEvent:
+    async def _copy(self, portal: Portal, call: Call, job: Job) -> CallEvent:
         media = call.recording_media or "mp3"
-        name = f"{base_name(call, portal.settings.pbx_timezone)}.{media}"
+        name = f"{base_name(call, portal.settings.pbx_timezone)}{_suffix(_part(job))}.{media}"
         folder = await self._drive.folder(portal, month_folder(call, portal.settings.pbx_timezone))
         try:
             copied = await self._drive.copy_recording(
@@ -137,13 +140,13 @@ class Filing:
             )
         except Refused:
             # the token's user may not be allowed to read recordings: our own copy is as good (§8)
-            path, media = await self._spooled(portal, call, priority)
+            path, media = await self._spooled(portal, call, job)
             copied = await self._drive.upload_file(portal, folder, path, name, MEDIA_TYPE[media])
         if call.recording_file:
             (self._spool / call.recording_file).unlink(missing_ok=True)
         return RecordingCopied(copied.id, copied.name)
 
-    async def _document(self, portal: Portal, call: Call, _priority: Priority) -> CallEvent:
+    async def _document(self, portal: Portal, call: Call, _job: Job) -> CallEvent:
         zone = portal.settings.pbx_timezone
         folder = await self._drive.folder(portal, month_folder(call, zone))
         content = json.dumps(document(call, portal, zone), ensure_ascii=False, indent=2).encode()
@@ -151,3 +154,13 @@ class Filing:
             portal, folder, f"{base_name(call, zone)}.json", content, known_id=call.document_id
         )
         return DocumentFiled(filed.id, filed.name, folder)
+
+
+def _part(job: Job) -> int:
+    """Which of the call's recordings the job is about; `attach_recording:2` is about the second."""
+    number = job.key.partition(":")[2]
+    return int(number) if number.isdecimal() else 1
+
+
+def _suffix(part: int) -> str:
+    return "" if part == 1 else f"_{part}"
