@@ -23,7 +23,7 @@ from bitrix_app.bitrix.servers import AuthServers
 from bitrix_app.bitrix.tokens import TokenRefresher
 from bitrix_app.clock import SystemClock
 from bitrix_app.core.ports import Clock, Http
-from bitrix_app.core.store import Store
+from bitrix_app.core.store import Store, StoreUnavailable
 from bitrix_app.directory import Directory
 from bitrix_app.filing import Filing, RecordingSource
 from bitrix_app.gateway import HttpGateway
@@ -37,6 +37,7 @@ from bitrix_app.serving import listen, serving
 from bitrix_app.settings import Settings
 from bitrix_app.upkeep import Addresses, Upkeep
 from bitrix_app.vault import SecretVault
+from bitrix_app.watch import Watch
 from bitrix_app.web.deps import WebDeps
 from bitrix_app.web.routes import asgi
 from bitrix_app.web.session import SessionSigner
@@ -119,8 +120,10 @@ async def compose(
         def forget(portal: str) -> None:
             refresher.forget(portal)
             directory.forget(portal)
+            watch.forget(portal)
 
-        intake = Intake(store, clock, nudge, forget)
+        watch = Watch(store, clock, nudge)
+        intake = Intake(store, clock, nudge, forget, watch=watch.saw)
         chance = random.Random()  # noqa: S311 - jitter needs no secrecy
         worker = Worker(
             store,
@@ -151,6 +154,7 @@ async def compose(
         running = [
             asyncio.create_task(worker.run(), name="worker"),
             asyncio.create_task(recorder.run(), name="recorder"),
+            asyncio.create_task(watch.run(), name="watch"),
         ]
         try:
             yield House(web, store, worker, clock)
@@ -160,6 +164,8 @@ async def compose(
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+            with contextlib.suppress(StoreUnavailable):  # counts only; what is found is written at once
+                await watch.turn(last=True)
             await recorder.flush(clean=True)
 
 

@@ -20,6 +20,7 @@ from bitrix_app.web.bodies import read_json
 from bitrix_app.web.call_view import people_of
 from bitrix_app.web.deps import WebDeps
 from bitrix_app.web.pages import iso, render, wants_html
+from bitrix_app.web.pbx_view import pbx_json
 from bitrix_app.web.problems import Problem
 from bitrix_app.web.session import Visit, session_over, visit
 from bitrix_app.web.settings_form import SWITCHES, Change, Faults, read_change
@@ -123,6 +124,7 @@ async def settings_json(deps: WebDeps, portal: Portal) -> dict[str, Any]:
             for user in people.names
         ],
         "agents_at": iso(snapshot.taken_at) if snapshot else None,
+        **await pbx_json(deps.store, portal),
     }
 
 
