@@ -159,8 +159,17 @@ def _judge(root: Mapping[str, Any], query: Mapping[str, str], received_at: float
     return Readable(report, digest, name, ev, root)
 
 
+_DIALERS_OWN: Final = (
+    "autodialerid",
+    "autodialid",
+    "autodial",
+    "realcalledcount",
+    "secondsclientwaitoperator",
+)
+
+
 def _is_dialer(fields: Mapping[str, Any], names_: str) -> bool:
-    told = any(fields.get(x) is not None for x in ("autodialerid", "autodialid", "autodial"))
+    told = any(fields.get(x) is not None for x in _DIALERS_OWN)
     return told or names.is_dialers(names_) or (text_of(fields.get("source"), 64) or "").upper() == "AUTODIAL"
 
 
@@ -308,7 +317,8 @@ def _sides(
         return to[0] if to else None, (caller,) if caller and _is_short(caller) and caller != line else ()
     if direction is Direction.IN:
         return caller, _unique(x for x in to if x != line)
-    return (caller if caller and not _is_short(caller) else None), ()
+    alone = caller or (to[0] if to else None)  # a template that tells nothing but the `phone`
+    return (alone if alone and not _is_short(alone) else None), ()
 
 
 def _unique(lines: Iterable[str]) -> tuple[str, ...]:
