@@ -6,6 +6,7 @@ The PBX's key goes in and never comes out: only its last four characters are sho
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -35,6 +36,32 @@ HANDLERS: Final = (
     ("CALL_END", "Call ended"),
 )
 """Handlers to make in the PBX's cabinet, one each (unitalk.md §3.1)."""
+DIALER_HANDLERS: Final = (
+    ("AUTODIAL_NEW", "New dialer call"),
+    ("AUTODIAL_CLIENT_ANSWER", "Callee answered"),
+    ("AUTODIAL_OPERATOR_ANSWER", "Operator answered"),
+    ("AUTODIAL_END", "Dialer call completed"),
+    ("AUTODIAL_ATTEMPTS_OVER", "Completed without success, attempts used up"),
+    ("AUTODIAL_TALKED", "Callee and operator talked"),
+    ("AUTODIAL_ANSW_OP_NA", "Callee answered, operators were not called"),
+    ("AUTODIAL_ANSW_NF_OP", "Callee answered, no available operator"),
+    ("AUTODIAL_ANSW_RJCT", "Callee answered, operators did not accept"),
+    ("AUTODIAL_NOANSWER", "No answer"),
+    ("AUTODIAL_BUSY", "Busy, reset, or the callee is talking"),
+    ("AUTODIAL_FAIL", "Connection failure"),
+    ("AUTODIAL_UNREACHABLE", "Callee unavailable"),
+    ("AUTODIAL_ANSWERING_MACHINE", "Voice mail"),
+    ("AUTODIAL_NOT_EXIST", "Number does not exist"),
+    ("AUTODIAL_BUSYOUT", "Not enough lines"),
+    ("AUTODIAL_WRONG_DIR", "Wrong direction"),
+    ("AUTODIAL_AUDIO_ERR", "Audio error"),
+    ("AUTODIAL_CLIENT_CALLED", "Callee called by himself or was called"),
+    ("AUTODIAL_BLOCKED", "Number blocked by project settings"),
+    ("AUTODIAL_STATUS_CHANGED", "Dialer's status changed"),
+    ("AUTODIAL_FINISH", "Dialer finished"),
+)
+"""The same for whoever uses the autodialer: its own event codes are unknown, so ours tell the outcome
+(unitalk.md §3.8)."""
 SWITCH_WORDS: Final = {
     "crm_create_in": "Create CRM records for unknown callers",
     "crm_create_out": "Create CRM records for unknown numbers that were called",
@@ -118,6 +145,7 @@ async def settings_json(deps: WebDeps, portal: Portal) -> dict[str, Any]:
         **{name: getattr(settings, name) for name in SWITCHES},
         "unitalk_key": {"set": bool(portal.unitalk_key), "last4": last4(portal.unitalk_key)},
         "webhooks": await webhook_addresses(deps, portal),
+        "dialer_webhooks": await webhook_addresses(deps, portal, DIALER_HANDLERS),
         "webhook_tokens": await _tokens(deps, portal),
         "agents": [
             {"user_id": user, "name": people.name(user), "extension": people.extensions.get(user)}
@@ -128,7 +156,9 @@ async def settings_json(deps: WebDeps, portal: Portal) -> dict[str, Any]:
     }
 
 
-async def webhook_addresses(deps: WebDeps, portal: Portal) -> list[dict[str, str]]:
+async def webhook_addresses(
+    deps: WebDeps, portal: Portal, handlers: Sequence[tuple[str, str]] = HANDLERS
+) -> list[dict[str, str]]:
     """One address for each handler of the PBX's cabinet, with the newest living token."""
     now = deps.clock.now()
     tokens = [t for t in await deps.store.webhook_tokens(portal.member_id) if _lives(t, now)]
@@ -136,7 +166,7 @@ async def webhook_addresses(deps: WebDeps, portal: Portal) -> list[dict[str, str
         return []
     newest = max(tokens, key=lambda t: (t.expires_at is None, t.created_at))
     base = f"{deps.settings.app_base_url or ''}/unitalk/events/{newest.token}"
-    return [{"event": code, "name": words, "address": f"{base}?ev={code}"} for code, words in HANDLERS]
+    return [{"event": code, "name": words, "address": f"{base}?ev={code}"} for code, words in handlers]
 
 
 def last4(secret: str) -> str:

@@ -6,6 +6,8 @@ import itertools
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bitrix_app.core.advance import ONLY_ONE, Rules, advance
 from bitrix_app.core.call import Kept, Recording, pack, unpack
@@ -170,3 +172,29 @@ def test_links_of_one_call_are_bounded() -> None:
         event = ended("2001", link=f"https://api.unitalk.cloud/tracking/rec/9.{n}/2026-02-10")
         call = advance(call, event, NOW, Rules()).call
     assert len(call.links) == MOST_LINKS
+
+
+WHOLE = (
+    report(Step.NEW),
+    report(Step.OFFERED, "2001", "2003"),
+    *ANSWERS,
+    ended("2001", "2002"),
+    ended("2001", "2002", link=SECOND),
+)
+
+
+@given(st.lists(st.sampled_from(range(len(WHOLE))), min_size=1, max_size=14))
+def test_any_subset_order_and_repetition_of_a_transfer_owes_each_effect_once(picks: list[int]) -> None:
+    call, keys = new_call(), list[str]()
+    for pick in picks:
+        transition = advance(call, WHOLE[pick], NOW, Rules())
+        call = transition.call
+        keys += [owed.key for owed in transition.owed if not owed.key.startswith(("show", "hide"))]
+    assert len(keys) == len(set(keys))
+    over = {pick for pick in picks if pick >= 4}
+    assert (call.phase is Phase.ENDED) == bool(over)
+    assert len(call.links) == len(over)
+    if over:
+        assert call.owner == "2002"
+        assert {"register", "finish", "fetch_recording"} <= set(keys)
+    assert unpack(pack(call)) == call

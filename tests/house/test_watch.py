@@ -22,7 +22,7 @@ class Room:
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
         self.store = Through(bench.store)
-        self.watch = Watch(self.store, bench.clock, bench.nudged.append)  # type: ignore[arg-type]
+        self.watch = Watch(self.store, bench.clock, bench.nudged.append)
         self._intake = Intake(
             bench.store, bench.clock, bench.nudged.append, self.watch.forget, watch=self.watch.saw
         )
