@@ -21,6 +21,7 @@ from bitrix_app.bitrix.client import BitrixClient
 from bitrix_app.bitrix.drive import Drive
 from bitrix_app.bitrix.servers import AuthServers
 from bitrix_app.bitrix.tokens import TokenRefresher
+from bitrix_app.check import KINDS, Check, Report
 from bitrix_app.clock import SystemClock
 from bitrix_app.core.ports import Clock, Http
 from bitrix_app.core.store import Store, StoreUnavailable
@@ -38,11 +39,13 @@ from bitrix_app.serving import listen, serving
 from bitrix_app.settings import Settings
 from bitrix_app.upkeep import Addresses, Upkeep
 from bitrix_app.vault import SecretVault
+from bitrix_app.watch import Watch
 from bitrix_app.web.deps import WebDeps
 from bitrix_app.web.routes import asgi
 from bitrix_app.web.session import SessionSigner
 from bitrix_app.worker import Worker
-from storage import open_store
+from storage import open_store, sqlite_path
+from storage.looking import Looked, look_at
 from unitalk.client import UnitalkClient
 
 SQLITE: Final = "sqlite:///"
@@ -127,8 +130,10 @@ async def compose(
         def forget(portal: str) -> None:
             refresher.forget(portal)
             directory.forget(portal)
+            watch.forget(portal)
 
-        intake = Intake(store, clock, nudge, forget)
+        watch = Watch(store, clock, nudge)
+        intake = Intake(store, clock, nudge, forget, watch=watch.saw)
         chance = random.Random()  # noqa: S311 - jitter needs no secrecy
         worker = Worker(
             store,
@@ -159,6 +164,7 @@ async def compose(
         running = [
             asyncio.create_task(worker.run(), name="worker"),
             asyncio.create_task(recorder.run(), name="recorder"),
+            asyncio.create_task(watch.run(), name="watch"),
         ]
         try:
             yield House(web, store, worker, clock)
@@ -168,6 +174,8 @@ async def compose(
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+            with contextlib.suppress(StoreUnavailable):  # counts only; what is found is written at once
+                await watch.turn(last=True)
             await recorder.flush(clean=True)
 
 
@@ -193,3 +201,21 @@ async def run_migrate(settings: Settings) -> None:
     status = await store.status()
     await store.close()
     logger.info("the schema is at version {}", status.get("schema"))
+
+
+async def run_check(settings: Settings, wanted: str) -> Report:
+    """`check`: look, ask, report; nothing is changed, and a running server is not disturbed."""
+    logs.setup("CRITICAL", "text")  # what is found is in the report
+    clock = SystemClock()
+    looked: Looked | str
+    try:
+        path = sqlite_path(settings.database_url.get_secret_value())
+        looked = await look_at(path, SecretVault(",".join(settings.secret_keys)), clock, KINDS)
+    except StoreUnavailable as refusal:
+        looked = refusal.reason
+    http = HttpGateway(allow_loopback=settings.allow_loopback)
+    try:
+        pbx = UnitalkClient(http, clock, settings.unitalk_api_url)
+        return await Check(settings, http, clock, pbx).run(looked, wanted)
+    finally:
+        await http.close()

@@ -76,7 +76,7 @@ class Filing:
 
     async def deliver(self, portal: Portal, job: Job, call: Call) -> CallEvent:
         """Do one step. Raises a `Trouble` branch."""
-        return await self._steps[job.kind](portal, call, Priority(job.priority))
+        return await self._steps[job.kind](portal, call, job)
 
     def tick(self, now: float) -> None:
         """Once a minute: tidy the spool; once an hour, look where our Drive folders are."""
@@ -99,15 +99,16 @@ class Filing:
                 continue  # somebody was faster: a download that just got its name
         return removed
 
-    async def _fetch(self, portal: Portal, call: Call, _priority: Priority) -> CallEvent:
-        if not call.link:
+    async def _fetch(self, portal: Portal, call: Call, job: Job) -> CallEvent:
+        part = _part(job)
+        if len(call.links) < part:
             raise Refused("The PBX gave no recording link.", code="NO_RECORDING")
         self._spool.mkdir(parents=True, exist_ok=True)
-        target = self._spool / f"{call.id}.audio"
+        target = self._spool / f"{call.id}{_suffix(part)}.audio"
         fetched = await recordings.fetch(
             self._http,
             self._clock,
-            call.link,
+            call.links[part - 1],
             target,
             hosts=self._source.hosts,
             key=portal.unitalk_key,
@@ -115,17 +116,19 @@ class Filing:
         )
         return RecordingFetched(target.name, fetched.size, fetched.media)
 
-    async def _spooled(self, portal: Portal, call: Call, priority: Priority) -> tuple[Path, str]:
+    async def _spooled(self, portal: Portal, call: Call, job: Job) -> tuple[Path, str]:
         """The fetched file; fetched again when the spool lost it (another machine, a swept disk)."""
-        if call.recording_file and (path := self._spool / call.recording_file).is_file():
+        mine = call.recording_part == _part(job)
+        if mine and call.recording_file and (path := self._spool / call.recording_file).is_file():
             return path, call.recording_media or "mp3"
-        fetched = await self._fetch(portal, call, priority)
+        fetched = await self._fetch(portal, call, job)
         assert isinstance(fetched, RecordingFetched)  # noqa: S101 - narrows the union for the checker
         return self._spool / fetched.file, fetched.media
 
-    async def _attach(self, portal: Portal, call: Call, priority: Priority) -> CallEvent:
-        path, media = await self._spooled(portal, call, priority)
-        name = f"{base_name(call, portal.settings.pbx_timezone)}.{media}"
+    async def _attach(self, portal: Portal, call: Call, job: Job) -> CallEvent:
+        priority = Priority(job.priority)
+        path, media = await self._spooled(portal, call, job)
+        name = f"{base_name(call, portal.settings.pbx_timezone)}{_suffix(_part(job))}.{media}"
         request = telephony.attach(call.bitrix_call_id or "", name)
         try:
             answer = await self._client.call(portal, request, priority)
@@ -142,9 +145,9 @@ class Filing:
             path.unlink(missing_ok=True)  # nobody else needs it: a client's voice does not stay here
         return RecordingAttached(telephony.read_file_id(uploaded))
 
-    async def _copy(self, portal: Portal, call: Call, priority: Priority) -> CallEvent:
+    async def _copy(self, portal: Portal, call: Call, job: Job) -> CallEvent:
         media = call.recording_media or "mp3"
-        name = f"{base_name(call, portal.settings.pbx_timezone)}.{media}"
+        name = f"{base_name(call, portal.settings.pbx_timezone)}{_suffix(_part(job))}.{media}"
 
         async def copy(folder: int) -> DriveFile:
             try:
@@ -153,7 +156,7 @@ class Filing:
                 )
             except Refused:
                 # the token's user may not be allowed to read recordings: our own copy is as good (§8)
-                path, media = await self._spooled(portal, call, priority)
+                path, media = await self._spooled(portal, call, job)
                 return await self._drive.upload_file(portal, folder, path, name, MEDIA_TYPE[media])
 
         copied, _ = await self._in_folder(portal, call, copy)
@@ -161,7 +164,7 @@ class Filing:
             (self._spool / call.recording_file).unlink(missing_ok=True)
         return RecordingCopied(copied.id, copied.name)
 
-    async def _document(self, portal: Portal, call: Call, _priority: Priority) -> CallEvent:
+    async def _document(self, portal: Portal, call: Call, _job: Job) -> CallEvent:
         zone = portal.settings.pbx_timezone
         content = json.dumps(document(call, portal, zone), ensure_ascii=False, indent=2).encode()
 
@@ -185,3 +188,13 @@ class Filing:
             self._drive.forget(portal)
             folder = await self._drive.folder(portal, month)
             return await work(folder), folder
+
+
+def _part(job: Job) -> int:
+    """Which of the call's recordings the job is about; `attach_recording:2` is about the second."""
+    number = job.key.partition(":")[2]
+    return int(number) if number.isdecimal() else 1
+
+
+def _suffix(part: int) -> str:
+    return "" if part == 1 else f"_{part}"

@@ -10,6 +10,8 @@ import hashlib
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Final
+from urllib.parse import urlencode
 
 from loguru import logger
 
@@ -17,13 +19,13 @@ from bitrix_app.bitrix.events import BitrixEvent, read_call_init, read_clean
 from bitrix_app.core.advance import Transition, Wake, advance
 from bitrix_app.core.call import Call
 from bitrix_app.core.chores import portal_work
-from bitrix_app.core.correlate import match
+from bitrix_app.core.correlate import LIVE_SPAN, match, needs_client
 from bitrix_app.core.events import Direction, Due, Facts, Heard, PbxReport
 from bitrix_app.core.lifecycle import IllegalMove
 from bitrix_app.core.portal import Portal, PortalState
 from bitrix_app.core.ports import Clock
 from bitrix_app.core.store import DueWake, Receipt, ReceiptState, Store, StoreUnavailable, Unit
-from unitalk.events import Ignorable, Readable, UnreadableEvent, read_event
+from unitalk.events import Ignorable, Readable, ReadEvent, UnreadableEvent, read_event
 
 INIT_WINDOW = 7 * 86_400.0
 """How far back (seconds) we may have heard of a call for the portal's CALLINIT to be about it."""
@@ -40,6 +42,10 @@ def call_types(call: Call) -> tuple[str, ...]:
     return ("1",) if call.direction is Direction.OUT else ("2", "3")
 
 
+CLIENT_SLACK: Final = 60.0
+"""Seconds by which the PBX's clock may be ahead of ours when a call is looked for by its client."""
+
+
 def new_call_id(now: float) -> str:
     """Ours for life and EXTERNAL_CALL_ID in Bitrix24: time first, so that rows stay in order."""
     return f"{int(now * 1000):011x}{secrets.token_hex(8)}"
@@ -47,7 +53,8 @@ def new_call_id(now: float) -> str:
 
 class Intake:
     """See the module. `nudge` tells the worker that a portal has something to do, `forget` tells
-    whoever keeps a portal's tokens or people in memory that they no longer count.
+    whoever keeps a portal's tokens or people in memory that they no longer count. `watch` is shown each
+    new event of the PBX after it is durable; it must return at once.
     """
 
     def __init__(
@@ -57,12 +64,14 @@ class Intake:
         nudge: Callable[[str], None],
         forget: Callable[[str], None],
         make_id: Callable[[float], str] = new_call_id,
+        watch: Callable[[Portal, ReadEvent, float], None] = lambda _portal, _event, _now: None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._nudge = nudge
         self._forget = forget
         self._make_id = make_id
+        self._watch = watch
 
     async def pbx(
         self,
@@ -83,7 +92,7 @@ class Intake:
             portal=portal.member_id,
             source="unitalk",
             digest="",
-            body=body if body or method != "GET" else str(dict(query)).encode(),
+            body=body or urlencode(query).encode(),
             received_at=now,
             content_type=content_type[:200],
             ev=str(query.get("ev", ""))[:100],
@@ -97,34 +106,36 @@ class Intake:
             logger.warning("webhook kept unread: {}", reason)
             return
         except Exception as bug:  # noqa: BLE001 - our own fault must not cost the sender's event
-            logger.opt(exception=True).error("webhook kept unread by our own fault")
-            digest = hashlib.sha256(repr((sorted(query.items()), body)).encode()).hexdigest()
-            fault = f"{type(bug).__name__}: {bug}"
-            await self._keep(replace(receipt, digest=digest), ReceiptState.FAILED, fault)
+            digest = hashlib.sha256(receipt.body + b"\0" + urlencode(query).encode()).hexdigest()
+            await self._keep_failed(replace(receipt, digest=digest), bug)
             return
         receipt = replace(receipt, digest=event.digest)
         if isinstance(event, Ignorable):
-            await self._keep(receipt, ReceiptState.IGNORED, event.reason)
-            return
-        await self._apply(portal, receipt, event, now)
+            fresh = await self._keep(receipt, ReceiptState.IGNORED, event.reason)
+        else:
+            fresh = await self._apply(portal, receipt, event, now)
+        if fresh:
+            self._watch(portal, event, now)
 
-    async def _apply(self, portal: Portal, receipt: Receipt, event: Readable, now: float) -> None:
-        async def work(unit: Unit) -> bool:
+    async def _apply(self, portal: Portal, receipt: Receipt, event: Readable, now: float) -> bool:
+        """Whether the event was new and could be taken in."""
+
+        async def work(unit: Unit) -> tuple[bool, bool]:
             receipt_id = await unit.receive(receipt)
             if receipt_id is None:
-                return False
-            return await self._report(unit, portal, event.report, now, receipt, receipt_id)
+                return False, False
+            return True, await self._report(unit, portal, event.report, now, receipt, receipt_id)
 
         try:
-            is_owed = await self._store.transact(work)
+            fresh, busy = await self._store.transact(work)
         except StoreUnavailable:
             raise
         except Exception as bug:  # noqa: BLE001 - our own fault must not cost the sender's event
-            logger.opt(exception=True).error("webhook kept unapplied")
-            await self._keep(receipt, ReceiptState.FAILED, f"{type(bug).__name__}: {bug}")
-            return
-        if is_owed:
+            await self._keep_failed(receipt, bug)
+            return False
+        if busy:
             self._nudge(portal.member_id)
+        return fresh
 
     async def _report(
         self, unit: Unit, portal: Portal, report: PbxReport, now: float, receipt: Receipt, receipt_id: int
@@ -141,17 +152,28 @@ class Intake:
         return added > 0 or bool(transition.wakes)
 
     async def _call_for(self, unit: Unit, portal: Portal, facts: Facts, now: float) -> Call:
-        candidates = await unit.calls_by_pbx(portal.member_id, facts.pbx_id, facts.pbx_dbid)
+        candidates = list(await unit.calls_by_pbx(portal.member_id, facts.pbx_id, facts.pbx_dbid))
         known = match(facts, candidates, now)
+        if known is None and facts.number and needs_client(facts):
+            since = now - LIVE_SPAN if facts.started_at is None else min(facts.started_at, now) - CLIENT_SLACK
+            candidates += await unit.calls_of_client(portal.member_id, facts.number, since)
+            known = match(facts, candidates, now)
         return known or Call(id=self._make_id(now), portal=portal.member_id, first_seen_at=now)
 
-    async def _keep(self, receipt: Receipt, state: ReceiptState, error: str) -> None:
-        async def work(unit: Unit) -> None:
+    async def _keep(self, receipt: Receipt, state: ReceiptState, error: str) -> bool:
+        """Store a receipt that no call follows from; false for a repeat."""
+
+        async def work(unit: Unit) -> bool:
             receipt_id = await unit.receive(replace(receipt, state=state, error=error))
             if receipt_id is not None:
                 await unit.mark_receipt(receipt_id, state, error=error)
+            return receipt_id is not None
 
-        await self._store.transact(work)
+        return await self._store.transact(work)
+
+    async def _keep_failed(self, receipt: Receipt, bug: Exception) -> None:
+        logger.opt(exception=bug).error("webhook kept unapplied")
+        await self._keep(receipt, ReceiptState.FAILED, f"{type(bug).__name__}: {bug}")
 
     async def due(self, wake: DueWake) -> None:
         """A call's timer came: let the call say what follows."""

@@ -22,9 +22,14 @@ from bitrix_app.core.store import Store, Unit
 from bitrix_app.directory import Directory
 from bitrix_app.words import Words
 from unitalk.client import UnitalkClient
+from unitalk.probe import structure
 
 IDLE_PAIR: Final = 150 * 86_400.0
 """Seconds after which an unused pair is refreshed once; a refresh token lives 180 days."""
+STRUCTURE_EVERY: Final = 86_400.0 - 1_800.0
+"""Seconds; a little less than a day, so that an hourly round meets it at the same hour."""
+STRUCTURE_AGAIN: Final = 3_000.0
+"""Seconds after which a question that got no answer is asked anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,7 @@ class Upkeep:
         await self._pipelines(portal)
         if portal.unitalk_key:
             await self._pbx_lines(portal)
+            await self._pbx_structure(portal)
         await self._stamp(portal, "directory", {"users": count})
 
     async def _abilities(self, portal: Portal, info: object) -> Portal:
@@ -193,6 +199,16 @@ class Upkeep:
                 snapshot = Snapshot("pbx_users", self._clock.now(), tuple(dict(u) for u in users))
                 await self._store.save_snapshot(portal.member_id, snapshot)
         await self._store.save_snapshot(portal.member_id, Snapshot("pbx_state", self._clock.now(), (state,)))
+
+    async def _pbx_structure(self, portal: Portal) -> None:
+        """Once a day: what the PBX really answers where the contract is unsure, values masked."""
+        now = self._clock.now()
+        last = await self._store.snapshot(portal.member_id, "pbx_structure")
+        whole = last is not None and not any("trouble" in told for told in last.items[0].values())
+        if last is not None and now - last.taken_at < (STRUCTURE_EVERY if whole else STRUCTURE_AGAIN):
+            return
+        told = await structure(self._pbx, portal.unitalk_key, now, portal.settings.pbx_timezone)
+        await self._stamp(portal, "pbx_structure", told)
 
     async def _keep_alive(self, portal: Portal) -> None:
         now = self._clock.now()

@@ -11,6 +11,7 @@ from bitrix_app.core import commands, record_memory
 from bitrix_app.core.advance import Owed
 from bitrix_app.core.call import Call
 from bitrix_app.core.jobs import Attempt, Job, JobError, JobState
+from bitrix_app.core.portal import Snapshot
 from bitrix_app.core.record_memory import Past
 from bitrix_app.core.store import Receipt, ReceiptState, VendorRequest
 
@@ -236,3 +237,11 @@ def request_row(entry: VendorRequest) -> Row:
 
 def request_from(row: Row) -> VendorRequest:
     return VendorRequest(*row)
+
+
+def snapshot_row(portal: str, snapshot: Snapshot) -> Row:
+    return (portal, snapshot.kind, snapshot.taken_at, encode([dict(item) for item in snapshot.items]))
+
+
+def snapshot_from(kind: str, row: Row) -> Snapshot:
+    return Snapshot(kind, row[0], tuple(decode(row[1])))

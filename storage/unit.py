@@ -11,7 +11,7 @@ from loguru import logger
 from bitrix_app.core.advance import Owed, Transition
 from bitrix_app.core.call import Call
 from bitrix_app.core.jobs import Attempt, Job, JobError
-from bitrix_app.core.portal import Portal, TokenPair
+from bitrix_app.core.portal import Portal, Snapshot, TokenPair
 from bitrix_app.core.record_memory import Past
 from bitrix_app.core.store import DueWake, Receipt, ReceiptState, Unit
 from storage import graph, portals, rows
@@ -23,6 +23,7 @@ T = TypeVar("T")
 _C: Final = load("calls")
 _J: Final = load("jobs")
 _M: Final = load("record_memory")
+_P: Final = load("portals")
 _R: Final = load("receipts")
 _RECEIVE: Final = _R["receive"]
 _SAVE_CALL: Final = _C["save"]
@@ -77,6 +78,9 @@ class SqliteUnit:
             "pbx_dbid": rows.clean_or_none(pbx_dbid),
         }
         return rows.calls_from(self._db.execute(_BY_PBX, ids))
+
+    async def calls_of_client(self, portal: str, number: str, since: float) -> Sequence[Call]:
+        return rows.calls_from(self._db.execute(_C["of_client"], (portal, since, rows.digits(number))))
 
     async def call_by_bitrix_id(self, portal: str, bitrix_call_id: str) -> Call | None:
         row = self._db.execute(_C["by_bitrix_id"], (portal, rows.clean(bitrix_call_id))).fetchone()
@@ -159,6 +163,13 @@ class SqliteUnit:
         return self._db.execute(_J["take_wake"], key).rowcount == 1
 
     # --- portals ---------------------------------------------------------------------------------
+
+    async def snapshot(self, portal: str, kind: str) -> Snapshot | None:
+        row = self._db.execute(_P["snapshot"], (portal, kind)).fetchone()
+        return rows.snapshot_from(kind, row) if row else None
+
+    async def save_snapshot(self, portal: str, snapshot: Snapshot) -> None:
+        self._db.execute(_P["save_snapshot"], rows.snapshot_row(portal, snapshot))
 
     async def portal(self, member_id: str) -> Portal | None:
         return self._book.current(self._db, member_id)

@@ -50,13 +50,18 @@ def document(call: Call, portal: Portal, timezone: str) -> dict[str, Any]:
             "user_id": call.user_id,
             "user_matched": call.matched,
             "extension": call.owner,
+            "dialer_id": call.dialer_id,
+            "meta": call.meta,
         },
         "details": {
             "direction": str(call.direction) if call.direction else None,
             "number": call.number or call.raw_number,
             "line": call.line,
+            "site": call.site,
             "group": call.group,
             "source": call.source,
+            "dial_attempts": call.dial_attempts,
+            "wait_seconds": call.wait_seconds,
             "started_at": at(call.start),
             "ended_at": at(call.ended_at),
             "full_seconds": call.full_seconds,
@@ -71,6 +76,10 @@ def document(call: Call, portal: Portal, timezone: str) -> dict[str, Any]:
                 "size": call.recording_size,
                 "drive_file_id": call.recording_file_id,
                 "drive_copy_id": call.drive_copy_id,
+                "earlier": [
+                    {"file_name": one.name, "size": one.size, "drive_copy_id": one.file_id}
+                    for one in call.kept
+                ],
             },
             "notes": list(call.notes),
         },
@@ -110,8 +119,8 @@ def layout_blocks(call: Call, timezone: str, language: str = "en") -> RestCall:
     blocks["when"] = _titled(
         words.say("Began"), _local(call.start, timezone).strftime("%Y-%m-%d %H:%M:%S %Z")
     )
-    if call.line:
-        blocks["line"] = _titled(words.say("Line"), call.line)
+    if call.line or call.site:
+        blocks["line"] = _titled(words.say("Line"), call.line or call.site or "")
     if call.legs:
         blocks["agents"] = _titled(words.say("Extensions"), " → ".join(leg.extension for leg in call.legs))
     if call.recording is Recording.MISSING:
@@ -167,7 +176,8 @@ def _entity_type(crm_type: str | None) -> int | None:
 def _recording_name(call: Call, timezone: str) -> str | None:
     if call.recording is Recording.NONE or not call.recording_media:
         return None
-    return f"{base_name(call, timezone)}.{call.recording_media}"
+    part = "" if call.recording_part == 1 else f"_{call.recording_part}"
+    return f"{base_name(call, timezone)}{part}.{call.recording_media}"
 
 
 def _local(instant: float, timezone: str) -> datetime:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from bitrix_app.core import lifecycle
-from bitrix_app.core.call import Call, Leg, Recording
+from bitrix_app.core.call import Call, Kept, Recording
 from bitrix_app.core.commands import (
     AttachRecording,
     CopyRecording,
@@ -33,7 +33,6 @@ from bitrix_app.core.events import (
     DocumentFiled,
     Done,
     Due,
-    Facts,
     Finished,
     GivenUp,
     Heard,
@@ -44,6 +43,7 @@ from bitrix_app.core.events import (
     Registered,
     Step,
 )
+from bitrix_app.core.facts import merged, with_report
 from bitrix_app.core.lifecycle import IllegalMove, Move, Phase
 from bitrix_app.core.outcome import FAILED_REASON, STATUS_CODE, Outcome
 from bitrix_app.core.transition import Owed, Rules, Transition, Wake
@@ -71,8 +71,6 @@ def advance(call: Call, event: CallEvent, now: float, rules: Rules) -> Transitio
             return _never_ended(call, now, rules)
         case Due(reason="document"):
             return _document(call, rules) if call.finished and not call.documents_owed else Transition(call)
-        case Due():
-            return Transition(call)
         case Heard():
             if call.bitrix_call_id or call.heard_bitrix_id:
                 return Transition(call)
@@ -101,7 +99,9 @@ def advance(call: Call, event: CallEvent, now: float, rules: Rules) -> Transitio
                 drive_copy_id=event.file_id,
                 drive_copy_name=event.name,
             )
-            return _document(copied, rules)
+            documented = _document(copied, rules)
+            further, recording = _recording(documented.call, rules)
+            return replace(documented, call=further, owed=(*documented.owed, *recording))
         case DocumentFiled():
             filed = replace(
                 call,
@@ -115,7 +115,7 @@ def advance(call: Call, event: CallEvent, now: float, rules: Rules) -> Transitio
             return Transition(replace(call, notes=notes), remember=(event.past,))
         case GivenUp():
             return _given_up(call, event, rules)
-        case Done():
+        case Due() | Done():
             return Transition(call)
 
 
@@ -133,7 +133,7 @@ _MOVES: Final = {
 
 def _reported(call: Call, event: PbxReport, now: float, rules: Rules) -> Transition:
     was_live = call.is_live
-    known = _with_facts(call, event, now)
+    known = with_report(call, event, now)
     known = replace(known, phase=lifecycle.step(call.phase, _MOVES[event.step]))
     if known.direction is Direction.INNER:
         return Transition(replace(known, skipped="inner call"), unwake=("register", "no_end"))
@@ -148,76 +148,6 @@ def _reported(call: Call, event: PbxReport, now: float, rules: Rules) -> Transit
         if not moved.call.register_owed:
             wakes = (*wakes, Wake(now + REGISTER_AFTER, "register"))
     return replace(moved, wakes=wakes)
-
-
-def _with_facts(call: Call, event: PbxReport, now: float) -> Call:
-    """Facts are only added; what the closing event says wins over what was said before it."""
-    f = event.facts
-    final = event.step is Step.ENDED and call.is_live
-    plain = {
-        name: value
-        for name in _PLAIN_FACTS
-        if (value := getattr(f, name)) is not None and (final or getattr(call, name) is None)
-    }
-    known = replace(call, **plain)
-    if event.step is Step.ENDED:
-        return _with_end(call, known, f, now)
-    known = replace(known, ringing=_merged(call.ringing, f.extensions))
-    if event.step is Step.ANSWERED and f.extensions:
-        answerer = f.extensions[0]
-        if not call.legs or call.legs[-1].extension != answerer:
-            known = replace(known, legs=(*call.legs, Leg(answerer, now)))
-    return known
-
-
-_PLAIN_FACTS: Final = (
-    "pbx_id",
-    "pbx_dbid",
-    "direction",
-    "number",
-    "raw_number",
-    "line",
-    "group",
-    "started_at",
-    "meta",
-    "source",
-    "link",
-)
-
-
-def _with_end(call: Call, known: Call, f: Facts, now: float) -> Call:
-    outcome = f.outcome or Outcome.UNKNOWN
-    if call.is_live or call.outcome is Outcome.UNKNOWN:
-        if not call.is_live and outcome is not Outcome.UNKNOWN:
-            late = f"The PBX reported the end after all: {outcome}, {f.talk_seconds or 0} s of talk"
-            known = replace(known, notes=(*known.notes, late))
-        start = known.start
-        ended_at = start + f.full_seconds if f.full_seconds is not None else now
-        return replace(
-            known,
-            outcome=outcome,
-            pbx_state=f.state,
-            full_seconds=f.full_seconds,
-            talk_seconds=f.talk_seconds,
-            cause=f.cause,
-            last_operators=f.extensions,
-            ringing=_merged(call.ringing, f.extensions),
-            ended_at=max(start, ended_at),
-        )
-    differs = [
-        f"{name} {getattr(call, name)} / {value}"
-        for name in ("talk_seconds", "full_seconds", "pbx_state")
-        if (value := getattr(f, "state" if name == "pbx_state" else name)) is not None
-        and getattr(call, name) not in (None, value)
-    ]
-    if differs:
-        note = "The PBX reported two different ends: " + ", ".join(differs)
-        return known if note in call.notes else replace(known, notes=(*call.notes, note))
-    return replace(known, last_operators=known.last_operators or f.extensions)
-
-
-def _merged(known: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
-    return known + tuple(x for x in more if x not in known)
 
 
 def _cards(call: Call, event: PbxReport, now: float, rules: Rules) -> Transition:
@@ -266,7 +196,7 @@ def _register(call: Call, rules: Rules, extension: str | None = None) -> Transit
         call,
         register_owed=True,
         register_extension=extension,
-        shown=_merged(call.shown, (extension,)) if extension and show else call.shown,
+        shown=merged(call.shown, (extension,)) if extension and show else call.shown,
     )
     return Transition(registered, (owed,), unwake=("register",))
 
@@ -289,15 +219,53 @@ def _ended(call: Call, rules: Rules) -> Transition:
 
 
 def _recording(call: Call, rules: Rules) -> tuple[Call, list[Owed]]:
-    if not call.link or call.recording is not Recording.NONE or call.skipped:
+    """Fetch what has a link: the first recording, then each further one (a transfer's next leg).
+
+    Attaching replaces (bitrix24.md §6.4), so a further recording is begun only when the one before
+    lies on Drive, or will not come at all.
+    """
+    if not call.link or call.skipped:
         return call, []
+    copies = rules.drive and rules.drive_recordings
+    part = call.recording_part
+    if call.recording is not Recording.NONE:
+        over = call.recording in (Recording.COPIED, Recording.MISSING)
+        if len(call.links) <= part or not (over or not copies):
+            return call, []
+        if not copies:
+            return (call if ONLY_ONE in call.notes else replace(call, notes=(*call.notes, ONLY_ONE))), []
+        call, part = _set_aside(call), part + 1
+    suffix = "" if part == 1 else f":{part}"
+    fetch, attach = f"fetch_recording{suffix}", f"attach_recording{suffix}"
     owed = [
-        Owed("fetch_recording", FetchRecording(link=call.link), Priority.RECORDING),
-        Owed("attach_recording", AttachRecording(), Priority.RECORDING, ("finish", "fetch_recording")),
+        Owed(fetch, FetchRecording(link=call.links[part - 1]), Priority.RECORDING),
+        Owed(attach, AttachRecording(), Priority.RECORDING, ("finish", fetch)),
     ]
-    if rules.drive and rules.drive_recordings:
-        owed.append(Owed("drive_copy", CopyRecording(), Priority.RECORDING, ("attach_recording",)))
-    return replace(call, recording=Recording.EXPECTED), owed
+    if copies:
+        owed.append(Owed(f"drive_copy{suffix}", CopyRecording(), Priority.RECORDING, (attach,)))
+    return replace(call, recording=Recording.EXPECTED, recording_part=part), owed
+
+
+ONLY_ONE: Final = (
+    "The PBX sent a second recording of this call. Bitrix24 keeps one per call, and copies to Drive are "
+    "switched off, so only the first was kept."
+)
+
+
+def _set_aside(call: Call) -> Call:
+    """The recording in hand is done with; its copy on Drive is remembered."""
+    kept = call.kept
+    if call.drive_copy_id is not None:
+        kept = (*kept, Kept(call.drive_copy_name or "", call.drive_copy_id, call.recording_size))
+    return replace(
+        call,
+        kept=kept,
+        recording_file=None,
+        recording_media=None,
+        recording_size=None,
+        drive_copy_id=None,
+        drive_copy_name=None,
+    )
 
 
 def _late(before: Call, known: Call, rules: Rules) -> Transition:
@@ -408,8 +376,12 @@ def _given_up(call: Call, event: GivenUp, rules: Rules) -> Transition:
     known = replace(call, notes=call.notes if note in call.notes else (*call.notes, note))
     owed: list[Owed] = []
     if known.recording in (Recording.EXPECTED, Recording.FETCHED):
-        known = replace(known, recording=Recording.MISSING, said_missing=True)
-        owed = _layout(known, rules, "layout:missing")
+        known = replace(known, recording=Recording.MISSING)
+        if known.recording_part == 1:  # else an earlier one hangs on the record, and it has a player
+            known = replace(known, said_missing=True)
+            owed = _layout(known, rules, "layout:missing")
+        known, further = _recording(known, rules)
+        owed += further
     if not known.finished or known.documents_owed:
         return Transition(known, tuple(owed))
     documented = _document(known, rules)

@@ -34,7 +34,9 @@ class Facts:
     `number` is the client's number as E.164 with plus where it could be read so, `raw_number` as it
     came. `started_at` is unix seconds. `full_seconds` and `talk_seconds` are whole seconds.
     `extensions` are PBX inner lines in the order given: ringing ones, on ANSWERED the first is the
-    one who picked up. `link` is the recording's address, a secret (unitalk.md §3.6).
+    one who picked up. `link` is the recording's address, a secret (unitalk.md §3.6). `line` is the
+    external line in digits; a callback from a web site has none, but the `site`'s name. `dialer_id`,
+    `dial_attempts` so far and `wait_seconds` for an operator are the autodialer's (unitalk.md §3.8).
     """
 
     pbx_id: str | None = None
@@ -54,6 +56,10 @@ class Facts:
     cause: int | None = None
     meta: str | None = None
     source: str | None = None
+    site: str | None = None
+    dialer_id: str | None = None
+    dial_attempts: int | None = None
+    wait_seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,8 @@ def call_json(call: Call, jobs: Sequence[Job], words: Words) -> dict[str, Any]:
         "direction": call.direction.value if call.direction else None,
         "number": call.number or call.raw_number,
         "line": call.line,
+        "site": call.site,
+        "dialer_id": call.dialer_id,
         "agent_user_id": call.user_id,
         "state": call.phase.value,
         "outcome": call.outcome.value if call.outcome else None,

@@ -6,6 +6,7 @@ The PBX's key goes in and never comes out: only its last four characters are sho
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from bitrix_app.web.call_view import people_of
 from bitrix_app.web.deps import WebDeps
 from bitrix_app.web.disposition_view import dispositions_json, stages_of
 from bitrix_app.web.pages import iso, render, wants_html
+from bitrix_app.web.pbx_view import pbx_json
 from bitrix_app.web.problems import Problem
 from bitrix_app.web.session import Visit, session_over, visit
 from bitrix_app.web.settings_form import SWITCHES, Change, Faults, read_change
@@ -37,6 +39,32 @@ HANDLERS: Final = (
     ("CALL_END", mark("Call ended")),
 )
 """Handlers to make in the PBX's cabinet, one each (unitalk.md §3.1)."""
+DIALER_HANDLERS: Final = (
+    ("AUTODIAL_NEW", mark("New dialer call")),
+    ("AUTODIAL_CLIENT_ANSWER", mark("Callee answered")),
+    ("AUTODIAL_OPERATOR_ANSWER", mark("Operator answered")),
+    ("AUTODIAL_END", mark("Dialer call completed")),
+    ("AUTODIAL_ATTEMPTS_OVER", mark("Completed without success, attempts used up")),
+    ("AUTODIAL_TALKED", mark("Callee and operator talked")),
+    ("AUTODIAL_ANSW_OP_NA", mark("Callee answered, operators were not called")),
+    ("AUTODIAL_ANSW_NF_OP", mark("Callee answered, no available operator")),
+    ("AUTODIAL_ANSW_RJCT", mark("Callee answered, operators did not accept")),
+    ("AUTODIAL_NOANSWER", mark("No answer")),
+    ("AUTODIAL_BUSY", mark("Busy, reset, or the callee is talking")),
+    ("AUTODIAL_FAIL", mark("Connection failure")),
+    ("AUTODIAL_UNREACHABLE", mark("Callee unavailable")),
+    ("AUTODIAL_ANSWERING_MACHINE", mark("Voice mail")),
+    ("AUTODIAL_NOT_EXIST", mark("Number does not exist")),
+    ("AUTODIAL_BUSYOUT", mark("Not enough lines")),
+    ("AUTODIAL_WRONG_DIR", mark("Wrong direction")),
+    ("AUTODIAL_AUDIO_ERR", mark("Audio error")),
+    ("AUTODIAL_CLIENT_CALLED", mark("Callee called by himself or was called")),
+    ("AUTODIAL_BLOCKED", mark("Number blocked by project settings")),
+    ("AUTODIAL_STATUS_CHANGED", mark("Dialer's status changed")),
+    ("AUTODIAL_FINISH", mark("Dialer finished")),
+)
+"""The same for whoever uses the autodialer: its own event codes are unknown, so ours tell the outcome
+(unitalk.md §3.8)."""
 SWITCH_WORDS: Final = {
     "crm_create_in": mark("Create CRM records for unknown callers"),
     "crm_create_out": mark("Create CRM records for unknown numbers that were called"),
@@ -122,6 +150,7 @@ async def settings_json(deps: WebDeps, portal: Portal, words: Words) -> dict[str
         **await dispositions_json(deps.store, portal),
         "unitalk_key": {"set": bool(portal.unitalk_key), "last4": last4(portal.unitalk_key)},
         "webhooks": await webhook_addresses(deps, portal, words),
+        "dialer_webhooks": await webhook_addresses(deps, portal, words, DIALER_HANDLERS),
         "webhook_tokens": await _tokens(deps, portal),
         "agents": [
             {"user_id": user, "name": people.name(user), "extension": people.extensions.get(user)}
@@ -129,10 +158,13 @@ async def settings_json(deps: WebDeps, portal: Portal, words: Words) -> dict[str
         ],
         "agents_at": iso(snapshot.taken_at) if snapshot else None,
         "abilities": abilities_json(portal, await deps.store.snapshot(portal.member_id, "abilities")),
+        **await pbx_json(deps.store, portal),
     }
 
 
-async def webhook_addresses(deps: WebDeps, portal: Portal, words: Words) -> list[dict[str, str]]:
+async def webhook_addresses(
+    deps: WebDeps, portal: Portal, words: Words, handlers: Sequence[tuple[str, str]] = HANDLERS
+) -> list[dict[str, str]]:
     """One address for each handler of the PBX's cabinet, with the newest living token."""
     now = deps.clock.now()
     tokens = [t for t in await deps.store.webhook_tokens(portal.member_id) if _lives(t, now)]
@@ -141,7 +173,7 @@ async def webhook_addresses(deps: WebDeps, portal: Portal, words: Words) -> list
     newest = max(tokens, key=lambda t: (t.expires_at is None, t.created_at))
     base = f"{deps.settings.app_base_url or ''}/unitalk/events/{newest.token}"
     return [
-        {"event": code, "name": words.say(name), "address": f"{base}?ev={code}"} for code, name in HANDLERS
+        {"event": code, "name": words.say(name), "address": f"{base}?ev={code}"} for code, name in handlers
     ]
 
 

@@ -62,6 +62,8 @@ def test_the_document_holds_association_and_details_and_no_link() -> None:
         "user_id": 7,
         "user_matched": True,
         "extension": "102",
+        "dialer_id": None,
+        "meta": None,
     }
     details = told["details"]
     assert details["started_at"] == "2026-09-02T10:15:00+03:00"
@@ -72,6 +74,7 @@ def test_the_document_holds_association_and_details_and_no_link() -> None:
         "size": 3,
         "drive_file_id": 9079,
         "drive_copy_id": 9080,
+        "earlier": [],
     }
     content = document_bytes(call(**FULL), portal(), "Europe/Kyiv")
     assert LINK.encode() not in content

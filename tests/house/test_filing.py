@@ -103,8 +103,8 @@ class Room:
         )
         self.portal = portal(unitalk_key="pbx-key")
 
-    async def say(self, command: Command, about: Call) -> Any:
-        return await self.filing.deliver(self.portal, job(command), about)
+    async def say(self, command: Command, about: Call, **more: Any) -> Any:
+        return await self.filing.deliver(self.portal, job(command, **more), about)
 
     def serves(self, *bodies: bytes) -> None:
         self.http.answers += [HttpResponse(200, {}, body) for body in bodies]
@@ -334,3 +334,40 @@ async def test_a_file_that_goes_while_we_look_does_not_end_the_sweep(
     ghost = room.spool / "c9.audio.part"
     monkeypatch.setattr(Path, "iterdir", lambda _: iter([ghost, path]))
     assert room.filing.sweep(NOW) == 1
+
+
+# --- a transfer's next recording -----------------------------------------------------------------------
+
+SECOND = "https://api.unitalk.cloud:8443/tracking/rec/1.2/2026-02-10"
+
+
+def second(**more: Any) -> Call:
+    fields: dict[str, Any] = {
+        "more_links": (SECOND,),
+        "recording_part": 2,
+        "recording_file": "c1_2.audio",
+        "recording_file_id": 902,
+    }
+    return recorded(**{**fields, **more})
+
+
+async def test_a_second_recording_has_a_file_of_its_own_at_every_step(room: Room) -> None:
+    room.serves(MP3)
+    fetched = await room.say(FetchRecording(link=SECOND), second(), key="fetch_recording:2")
+    assert fetched.file == "c1_2.audio"
+    assert room.http.asked[-1].url == SECOND
+    room.far.on(ATTACH, {"uploadUrl": "https://x/upload", "fieldName": "file"})
+    await room.say(AttachRecording(), second(), key="attach_recording:2")
+    assert room.far.uploads[-1][1] == f"{NAME}_2.mp3"
+    copied = await room.say(CopyRecording(), second(), key="drive_copy:2")
+    assert room.drive.done[-1] == ("copy", 902, 400, f"{NAME}_2.mp3", 100)
+    assert copied.name == f"{NAME}_2.mp3", "else Drive would find the first under this name"
+
+
+async def test_the_first_recording_tried_again_late_is_not_mixed_up_with_the_second(room: Room) -> None:
+    spooled(room, WAV, "c1_2.audio")
+    room.serves(MP3)
+    room.far.on(ATTACH, {"uploadUrl": "https://x/upload", "fieldName": "file"})
+    await room.say(AttachRecording(), second(), key="attach_recording")
+    assert room.http.asked[-1].url == LINK
+    assert room.far.uploads[-1][3] == MP3

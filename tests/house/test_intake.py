@@ -91,6 +91,12 @@ async def test_a_get_keeps_its_query_because_it_has_no_body(bench: Bench) -> Non
     assert b"nonsense" in kept.body
 
 
+async def test_variables_in_the_address_are_kept_when_there_is_no_body(bench: Bench) -> None:
+    await bench.hear(b"", ev="CALL_END", call_id="5", call_state="NOANSWER", call_from="380440000011")
+    assert (await bench.receipt()).body == b"call_id=5&call_state=NOANSWER&call_from=380440000011&ev=CALL_END"
+    assert (await bench.only_call()).phase is Phase.ENDED
+
+
 async def test_an_event_that_means_nothing_for_a_call_is_ignored_with_its_reason(bench: Bench) -> None:
     await bench.hear(webhook("IVR_ACTION"))
     kept = await bench.receipt()

@@ -52,6 +52,14 @@ class FakePbx:
     def __init__(self) -> None:
         self.answer: Any = [{"line": "2001", "name": "Ann"}]
         self.keys: list[str] = []
+        self.asked: list[str] = []
+        self.raw: Any = {"users": [{"line": "2001", "firstName": "Ann", "secret": "canary"}]}
+
+    async def request(self, key: str, path: str, **_more: Any) -> Any:
+        self.asked.append(path)
+        if isinstance(self.raw, Exception):
+            raise self.raw
+        return self.raw
 
     async def users(self, key: str) -> Any:
         self.keys.append(key)
@@ -298,6 +306,35 @@ async def test_without_the_right_to_see_users_nobody_is_asked_for_and_the_last_o
     assert "user.get" not in room.far.methods
     assert await room.snapshot("agents") == before
     assert await room.items("lines"), "the rest of the directory is refreshed all the same"
+
+
+async def test_the_structure_of_the_pbxs_answers_is_kept_once_a_day_without_values(room: Room) -> None:
+    room.portal = portal(unitalk_key="pbx-key")
+    await room.say(RefreshDirectory())
+    (told,) = await room.items("pbx_structure")
+    assert set(told) == {"users/list", "history/get", "autodial/action GET_WITH_DATA"}
+    each = {"line": "digits(4)", "firstName": "text(3)", "secret": "text(6)"}
+    assert told["users/list"] == {"users": {"list_of": 1, "each": each}}
+    assert "canary" not in str(told)
+    await room.say(RefreshDirectory())
+    assert len(room.pbx.asked) == 3, "three reads a day, whatever the rounds do"
+    await room.bench.clock.advance(86_400)
+    await room.say(RefreshDirectory())
+    assert len(room.pbx.asked) == 6
+
+
+async def test_a_refused_key_is_told_in_the_structure_and_asked_again_soon(room: Room) -> None:
+    room.portal = portal(unitalk_key="pbx-key")
+    room.pbx.raw = Forbidden("no", code="AUTHORIZATION_INVALID", hint="mend")
+    await room.say(RefreshDirectory())
+    assert await room.items("pbx_structure") == [
+        {"users/list": {"trouble": "AUTHORIZATION_INVALID", "message": "no", "hint": "mend"}}
+    ]
+    assert len(room.pbx.asked) == 1
+    await room.bench.clock.advance(3_600)
+    room.pbx.raw = []
+    await room.say(RefreshDirectory())
+    assert len(room.pbx.asked) == 4
 
 
 # --- tokens ----------------------------------------------------------------------------------------

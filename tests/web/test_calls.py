@@ -49,6 +49,8 @@ async def test_a_call_has_the_public_shape(web: AsyncClient, st: Stage) -> None:
                 "direction": "in",
                 "number": "+380440000011",
                 "line": "380440000001",
+                "site": None,
+                "dialer_id": None,
                 "agent_user_id": AGENT,
                 "state": "ended",
                 "outcome": "answered",
