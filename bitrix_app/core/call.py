@@ -131,15 +131,13 @@ class Call:
     def owner(self) -> str | None:
         """The extension that the call belongs to: the last who talked, else the first who rang.
 
-        The closing event counts where it knows more than the answers that reached us: several
-        operators in the order in which they talked, or one of whose answer we never heard.
+        Once the end names who talked, it decides (unitalk.md §5, «the terminal event wins»): webhooks
+        may overtake each other, so the order in which answers reached us proves nothing.
         """
-        talked = [leg.extension for leg in self.legs]
-        told = self.last_operators if self.outcome is Outcome.ANSWERED else ()
-        if told and (len(told) > 1 or told[-1] not in talked):
-            return told[-1]
-        if talked:
-            return talked[-1]
+        if self.outcome is Outcome.ANSWERED and self.last_operators:
+            return self.last_operators[-1]
+        if self.legs:
+            return self.legs[-1].extension
         if self.last_operators:
             return self.last_operators[0]
         return self.ringing[0] if self.ringing else None
