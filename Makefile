@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-long lint lock clean
+.PHONY: demo test test-long lint words lock clean
 
 demo: $(READY)
 	$(BIN)/unitalk-bitrix24 demo
@@ -20,6 +20,10 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# After a change of texts: adds the new ones to the catalogues, compiles them, lists what is not translated.
+words: $(READY)
+	$(BIN)/python -m tests.words
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name it with: make PYTHON=python3.12 ...")'

@@ -21,9 +21,10 @@ from bitrix_app.bitrix.client import BitrixClient
 from bitrix_app.bitrix.drive import Drive
 from bitrix_app.bitrix.servers import AuthServers
 from bitrix_app.bitrix.tokens import TokenRefresher
+from bitrix_app.check import KINDS, Check, Report
 from bitrix_app.clock import SystemClock
 from bitrix_app.core.ports import Clock, Http
-from bitrix_app.core.store import Store
+from bitrix_app.core.store import Store, StoreUnavailable
 from bitrix_app.directory import Directory
 from bitrix_app.filing import Filing, RecordingSource
 from bitrix_app.gateway import HttpGateway
@@ -36,15 +37,18 @@ from bitrix_app.outbox import Outbox
 from bitrix_app.owners import Owners
 from bitrix_app.portals import Portals, Prefill
 from bitrix_app.recorder import Recorder
+from bitrix_app.records import Records
 from bitrix_app.serving import listen, serving
 from bitrix_app.settings import Settings
 from bitrix_app.upkeep import Addresses, Upkeep
 from bitrix_app.vault import SecretVault
+from bitrix_app.watch import Watch
 from bitrix_app.web.deps import WebDeps
 from bitrix_app.web.routes import asgi
 from bitrix_app.web.session import SessionSigner
 from bitrix_app.worker import Worker
-from storage import open_store
+from storage import open_store, sqlite_path
+from storage.looking import Looked, look_at
 from unitalk.client import UnitalkClient
 
 SQLITE: Final = "sqlite:///"
@@ -94,7 +98,13 @@ async def compose(
         refresher = TokenRefresher(http, clock, store, servers, settings.bitrix_client_id, secret)
         stack.push_async_callback(refresher.aclose)
         limiters = Limiters(store, clock)
-        await limiters.restore()
+        try:
+            await limiters.restore()
+        except ValueError as sealed:
+            raise StoreUnavailable(
+                f"The stored secrets cannot be read: {sealed}. Put the earlier key back into "
+                "APP_SECRET_KEYS, behind the new one."
+            ) from sealed
         recorder = Recorder(store, clock, limiters.items)
         verifier = PortalVerifier(http, clock, settings.bitrix_client_id, servers, spend=limiters.spend)
         client = BitrixClient(
@@ -116,7 +126,8 @@ async def compose(
         lines = Lines(store, clock)
         upkeep = Upkeep(store, clock, client, refresher, directory, lines, pbx, addresses)
         owners = Owners(client, directory, clock)
-        outbox = Outbox(client, directory, owners, lines, filing, Moving(client), upkeep, clock)
+        records, moving = Records(store, client), Moving(client)
+        outbox = Outbox(client, directory, owners, lines, filing, moving, upkeep, clock, records)
 
         def nudge(portal: str) -> None:
             worker.nudge(portal)
@@ -125,15 +136,17 @@ async def compose(
             refresher.forget(portal)
             directory.forget(portal)
             lines.forget(portal)
+            watch.forget(portal)
 
-        intake = Intake(store, clock, nudge, forget)
+        watch = Watch(store, clock, nudge)
+        intake = Intake(store, clock, nudge, forget, watch=watch.saw)
         chance = random.Random()  # noqa: S311 - jitter needs no secrecy
         worker = Worker(
             store,
             clock,
             intake,
             lambda portal: PortalLanes(portal, store, outbox, clock, chance),
-            lambda: filing.sweep(clock.now()),
+            lambda: filing.tick(clock.now()),
         )
         prefill = Prefill(
             settings.unitalk_portal,
@@ -157,6 +170,7 @@ async def compose(
         running = [
             asyncio.create_task(worker.run(), name="worker"),
             asyncio.create_task(recorder.run(), name="recorder"),
+            asyncio.create_task(watch.run(), name="watch"),
         ]
         try:
             yield House(web, store, worker, clock)
@@ -166,6 +180,8 @@ async def compose(
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+            with contextlib.suppress(StoreUnavailable):  # counts only; what is found is written at once
+                await watch.turn(last=True)
             await recorder.flush(clean=True)
 
 
@@ -191,3 +207,21 @@ async def run_migrate(settings: Settings) -> None:
     status = await store.status()
     await store.close()
     logger.info("the schema is at version {}", status.get("schema"))
+
+
+async def run_check(settings: Settings, wanted: str) -> Report:
+    """`check`: look, ask, report; nothing is changed, and a running server is not disturbed."""
+    logs.setup("CRITICAL", "text")  # what is found is in the report
+    clock = SystemClock()
+    looked: Looked | str
+    try:
+        path = sqlite_path(settings.database_url.get_secret_value())
+        looked = await look_at(path, SecretVault(",".join(settings.secret_keys)), clock, KINDS)
+    except StoreUnavailable as refusal:
+        looked = refusal.reason
+    http = HttpGateway(allow_loopback=settings.allow_loopback)
+    try:
+        pbx = UnitalkClient(http, clock, settings.unitalk_api_url)
+        return await Check(settings, http, clock, pbx).run(looked, wanted)
+    finally:
+        await http.close()

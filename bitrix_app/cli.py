@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from typing import Annotated
 
@@ -50,6 +51,29 @@ def serve(
 
     settings = load(serving=True)
     _run(run_server(settings, host, port))
+
+
+@app.command()
+def check(
+    portal: Annotated[str, typer.Option(help="member_id or domain; needed when there are several.")] = "",
+) -> None:
+    """Look whether everything is as it must be; may run beside the server. Exit 1 with the faults."""
+    from bitrix_app.app import run_check
+
+    try:
+        settings = load(serving=True)
+    except SettingsError as error:
+        for fault in error.faults:
+            print(f"FAULT settings: {fault}")
+        raise typer.Exit(1) from None
+    report = asyncio.run(run_check(settings, portal))
+    for line in report.lines:
+        print(line)
+    for domain, structure in report.structures.items():
+        print(f"\nWhat the PBX of {domain} answers (types and lengths only):")
+        print(json.dumps(structure, ensure_ascii=False, indent=2))
+    if not report.ok:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -10,7 +10,7 @@ from loguru import logger
 from bitrix_app.bitrix.client import BitrixClient
 from bitrix_app.bitrix.users import agent_of, users_by_extension, users_page
 from bitrix_app.core.commands import Priority
-from bitrix_app.core.errors import PortalPaused, Throttled, Trouble
+from bitrix_app.core.errors import Refused
 from bitrix_app.core.mapping import Choice, choose
 from bitrix_app.core.portal import Agent, Portal, Snapshot
 from bitrix_app.core.ports import Clock
@@ -87,10 +87,9 @@ class Directory:
             return False
         try:
             answer = await self._client.call(portal, users_by_extension(extension), Priority.LIVE)
-        except (Throttled, PortalPaused):
-            raise
-        except Trouble as trouble:
-            logger.warning("extension look-up failed: {}", trouble.code)
+        except Refused as refused:
+            # no right to read users: then the default is the best that can be done
+            logger.warning("extension look-up was refused: {}", refused.code)
             return False
         found = [agent for item in answer.result or [] if (agent := agent_of(item))]
         if not found:

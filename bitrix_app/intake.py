@@ -6,27 +6,45 @@ owed. The caller answers the sender only after it is durable.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Final
+from urllib.parse import urlencode
 
 from loguru import logger
 
 from bitrix_app.bitrix.events import BitrixEvent, read_call_init, read_clean
-from bitrix_app.core.advance import advance
+from bitrix_app.core.advance import Transition, Wake, advance
 from bitrix_app.core.call import Call
 from bitrix_app.core.chores import portal_work
-from bitrix_app.core.correlate import match
-from bitrix_app.core.events import Due, Facts, Heard, PbxReport
+from bitrix_app.core.correlate import LIVE_SPAN, match, needs_client
+from bitrix_app.core.events import Direction, Due, Facts, Heard, PbxReport
 from bitrix_app.core.lifecycle import IllegalMove
 from bitrix_app.core.portal import Portal, PortalState
 from bitrix_app.core.ports import Clock
 from bitrix_app.core.store import DueWake, Receipt, ReceiptState, Store, StoreUnavailable, Unit
 from bitrix_app.numbers import placed
-from unitalk.events import Ignorable, Readable, UnreadableEvent, read_event
+from unitalk.events import Ignorable, Readable, ReadEvent, UnreadableEvent, read_event
 
-INIT_WINDOW = 2 * 3600.0
-"""How far back (seconds) a call may have begun for the portal's CALLINIT to be about it."""
+INIT_WINDOW = 7 * 86_400.0
+"""How far back (seconds) we may have heard of a call for the portal's CALLINIT to be about it."""
+
+
+PUT_OFF = 3600.0
+"""Seconds by which a call's timer is put off while its portal is uninstalled."""
+FORGOTTEN = 30 * 86_400.0
+"""Seconds after which Bitrix24 itself drops a call that was never finished (bitrix24.md §6.1)."""
+
+
+def call_types(call: Call) -> tuple[str, ...]:
+    """CALL_TYPE values under which our Register of this call can be told (bitrix24.md §6.1)."""
+    return ("1",) if call.direction is Direction.OUT else ("2", "3")
+
+
+CLIENT_SLACK: Final = 60.0
+"""Seconds by which the PBX's clock may be ahead of ours when a call is looked for by its client."""
 
 
 def new_call_id(now: float) -> str:
@@ -36,7 +54,8 @@ def new_call_id(now: float) -> str:
 
 class Intake:
     """See the module. `nudge` tells the worker that a portal has something to do, `forget` tells
-    whoever keeps a portal's tokens or people in memory that they no longer count.
+    whoever keeps a portal's tokens or people in memory that they no longer count. `watch` is shown each
+    new event of the PBX after it is durable; it must return at once.
     """
 
     def __init__(
@@ -46,12 +65,14 @@ class Intake:
         nudge: Callable[[str], None],
         forget: Callable[[str], None],
         make_id: Callable[[float], str] = new_call_id,
+        watch: Callable[[Portal, ReadEvent, float], None] = lambda _portal, _event, _now: None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._nudge = nudge
         self._forget = forget
         self._make_id = make_id
+        self._watch = watch
 
     async def pbx(
         self,
@@ -72,7 +93,7 @@ class Intake:
             portal=portal.member_id,
             source="unitalk",
             digest="",
-            body=body if body or method != "GET" else str(dict(query)).encode(),
+            body=body or urlencode(query).encode(),
             received_at=now,
             content_type=content_type[:200],
             ev=str(query.get("ev", ""))[:100],
@@ -85,57 +106,76 @@ class Intake:
             await self._keep(replace(receipt, digest=reason.digest), ReceiptState.UNREADABLE, str(reason))
             logger.warning("webhook kept unread: {}", reason)
             return
+        except Exception as bug:  # noqa: BLE001 - our own fault must not cost the sender's event
+            digest = hashlib.sha256(receipt.body + b"\0" + urlencode(query).encode()).hexdigest()
+            await self._keep_failed(replace(receipt, digest=digest), bug)
+            return
         receipt = replace(receipt, digest=event.digest)
         if isinstance(event, Ignorable):
-            await self._keep(receipt, ReceiptState.IGNORED, event.reason)
-            return
-        await self._apply(portal, receipt, event, now)
+            fresh = await self._keep(receipt, ReceiptState.IGNORED, event.reason)
+        else:
+            fresh = await self._apply(portal, receipt, event, now)
+        if fresh:
+            self._watch(portal, event, now)
 
-    async def _apply(self, portal: Portal, receipt: Receipt, event: Readable, now: float) -> None:
-        report = placed(event.report, portal.settings.country)
+    async def _apply(self, portal: Portal, receipt: Receipt, event: Readable, now: float) -> bool:
+        """Whether the event was new and could be taken in."""
 
-        async def work(unit: Unit) -> int:
+        async def work(unit: Unit) -> tuple[bool, bool]:
             receipt_id = await unit.receive(receipt)
             if receipt_id is None:
-                return 0
-            return await self._report(unit, portal, report, now, receipt, receipt_id)
+                return False, False
+            report = placed(event.report, portal.settings.country)
+            return True, await self._report(unit, portal, report, now, receipt, receipt_id)
 
         try:
-            added = await self._store.transact(work)
+            fresh, busy = await self._store.transact(work)
         except StoreUnavailable:
             raise
         except Exception as bug:  # noqa: BLE001 - our own fault must not cost the sender's event
-            logger.opt(exception=True).error("webhook kept unapplied")
-            await self._keep(receipt, ReceiptState.FAILED, f"{type(bug).__name__}: {bug}")
-            return
-        if added:
+            await self._keep_failed(receipt, bug)
+            return False
+        if busy:
             self._nudge(portal.member_id)
+        return fresh
 
     async def _report(
         self, unit: Unit, portal: Portal, report: PbxReport, now: float, receipt: Receipt, receipt_id: int
-    ) -> int:
+    ) -> bool:
+        """Whether the worker has something to do now or, by a timer, later."""
         call = await self._call_for(unit, portal, report.facts, now)
         try:
-            transition = advance(call, report, now, portal.settings.rules)
+            transition = advance(call, report, now, portal.rules)
         except IllegalMove as illegal:
             await unit.mark_receipt(receipt_id, ReceiptState.IGNORED, call_id=call.id, error=str(illegal))
-            return 0
+            return False
         added = await unit.apply(transition, now, receipt.correlation_id)
         await unit.mark_receipt(receipt_id, ReceiptState.APPLIED, call_id=call.id)
-        return added
+        return added > 0 or bool(transition.wakes)
 
     async def _call_for(self, unit: Unit, portal: Portal, facts: Facts, now: float) -> Call:
-        candidates = await unit.calls_by_pbx(portal.member_id, facts.pbx_id, facts.pbx_dbid)
+        candidates = list(await unit.calls_by_pbx(portal.member_id, facts.pbx_id, facts.pbx_dbid))
         known = match(facts, candidates, now)
+        if known is None and facts.number and needs_client(facts):
+            since = now - LIVE_SPAN if facts.started_at is None else min(facts.started_at, now) - CLIENT_SLACK
+            candidates += await unit.calls_of_client(portal.member_id, facts.number, since)
+            known = match(facts, candidates, now)
         return known or Call(id=self._make_id(now), portal=portal.member_id, first_seen_at=now)
 
-    async def _keep(self, receipt: Receipt, state: ReceiptState, error: str) -> None:
-        async def work(unit: Unit) -> None:
+    async def _keep(self, receipt: Receipt, state: ReceiptState, error: str) -> bool:
+        """Store a receipt that no call follows from; false for a repeat."""
+
+        async def work(unit: Unit) -> bool:
             receipt_id = await unit.receive(replace(receipt, state=state, error=error))
             if receipt_id is not None:
                 await unit.mark_receipt(receipt_id, state, error=error)
+            return receipt_id is not None
 
-        await self._store.transact(work)
+        return await self._store.transact(work)
+
+    async def _keep_failed(self, receipt: Receipt, bug: Exception) -> None:
+        logger.opt(exception=bug).error("webhook kept unapplied")
+        await self._keep(receipt, ReceiptState.FAILED, f"{type(bug).__name__}: {bug}")
 
     async def due(self, wake: DueWake) -> None:
         """A call's timer came: let the call say what follows."""
@@ -146,9 +186,14 @@ class Intake:
                 return 0
             call = await unit.call(wake.portal, wake.lane)
             portal = await unit.portal(wake.portal)
-            if call is None or portal is None or portal.state is PortalState.UNINSTALLED:
+            if call is None or portal is None:
                 return 0
-            return await unit.apply(advance(call, Due(wake.reason), now, portal.settings.rules), now)
+            if portal.state is PortalState.UNINSTALLED:
+                if now - call.first_seen_at > FORGOTTEN:
+                    return 0
+                # the portal may come back, and its calls must not be left open then
+                return await unit.apply(Transition(call, wakes=(Wake(now + PUT_OFF, wake.reason),)), now)
+            return await unit.apply(advance(call, Due(wake.reason), now, portal.rules), now)
 
         if await self._store.transact(work):
             self._nudge(wake.portal)
@@ -211,10 +256,10 @@ class Intake:
             return None
         number = "".join(c for c in init.number if c.isdigit())
         calls = await unit.calls_without_bitrix_id(portal.member_id, number, now - INIT_WINDOW)
-        waiting = [c for c in calls if c.register_owed]
+        waiting = [c for c in calls if c.register_owed and init.call_type in call_types(c)]
         if len(waiting) != 1:
             return None
-        transition = advance(waiting[0], Heard(init.call_id), now, portal.settings.rules)
+        transition = advance(waiting[0], Heard(init.call_id), now, portal.rules)
         await unit.apply(transition, now)
         return waiting[0].id
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -19,7 +19,7 @@ from bitrix_app.core.advance import advance
 from bitrix_app.core.call import Call
 from bitrix_app.core.commands import Priority
 from bitrix_app.core.errors import NeedsReauth, PortalPaused, Trouble
-from bitrix_app.core.events import CallEvent, GivenUp
+from bitrix_app.core.events import CallEvent, GivenUp, Registered
 from bitrix_app.core.jobs import Attempt, Job, JobError, JobState
 from bitrix_app.core.lifecycle import IllegalMove
 from bitrix_app.core.portal import Portal, PortalState
@@ -27,11 +27,13 @@ from bitrix_app.core.ports import Clock
 from bitrix_app.core.retry import GiveUp, decide
 from bitrix_app.core.store import Store, StoreUnavailable, Unit
 from bitrix_app.logs import correlated
-from bitrix_app.outbox import EXPECTED_SECONDS, Moot, Outbox
+from bitrix_app.outbox import EXPECTED_SECONDS, Moot, Outbox, our_fault, store_away
 from bitrix_app.waiting import sleep_or_nudge
 
-LEASE: Final = 900.0
-"""Seconds; longer than the longest command (a recording of ten minutes)."""
+LEASE: Final = 6 * 3600.0
+"""Seconds; longer than any delivery can take (an upload may take half an hour, a batch follows its
+requests one by one). A crash does not wait for it: the next start takes everything over.
+"""
 BATCH_FROM: Final = 4
 """Waiting jobs from which a batch is worth more than single requests."""
 BATCH_MOST: Final = 50
@@ -39,6 +41,7 @@ BATCH_SECONDS: Final = 40.0
 """Seconds of server time per batch; the vendor cuts a request at 60 (bitrix24.md §5)."""
 IDLE: Final = 30.0
 SETTLE_AGAIN: Final = 1.0
+OPEN: Final = (JobState.RUNNING, JobState.RETRYING, JobState.WAITING, JobState.ATTENTION)
 
 Result = CallEvent | Trouble | Moot | None
 
@@ -64,6 +67,8 @@ class PortalLanes:
         self._in_flight: dict[asyncio.Task[None], bool] = {}
         """Running deliveries; true for live ones."""
         self._task: asyncio.Task[None] | None = None
+        self.put_off: Callable[[], None] = lambda: None
+        """Told when a job got a later time, so that whoever sleeps until the next one looks again."""
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name=f"lanes:{self._member_id[:8]}")
@@ -75,8 +80,10 @@ class PortalLanes:
         """Let what is in flight finish for `within` seconds, then cut it off."""
         self._stopping = True
         self._nudged.set()
-        if self._in_flight:
-            await asyncio.wait(set(self._in_flight), timeout=within)
+        # the round under way first: what it has leased it gives back itself
+        waiting = {*self._in_flight, *([self._task] if self._task else [])}
+        if waiting:
+            await asyncio.wait(waiting, timeout=within)
         for task in [*self._in_flight, *([self._task] if self._task else [])]:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -106,20 +113,26 @@ class PortalLanes:
         live_room = portal.settings.concurrency + 1 - len(self._in_flight)
         started = False
         if live_room > 0:
-            for job in await self._store.claim(
-                self._member_id, now, live_room, now + LEASE, max_priority=Priority.LIVE
-            ):
+            for job in await self._claim(now, live_room, Priority.LIVE):
                 self._spawn(self._deliver(portal, job), live=True)
                 started = True
                 room -= 1  # the reserved slot is for live work only; more of it takes the others' room
         room = min(room, portal.settings.concurrency + 1 - len(self._in_flight))
-        if room <= 0:
+        if room <= 0 or self._stopping:
             return started
-        waiting = list(await self._store.claim(self._member_id, now, room + BATCH_FROM, now + LEASE))
+        waiting = await self._claim(now, room + BATCH_FROM)
         if sum(map(self._outbox.batchable, waiting)) >= BATCH_FROM:
-            more = BATCH_MOST - len(waiting)
-            waiting += await self._store.claim(self._member_id, now, more, now + LEASE)
+            waiting += await self._claim(now, BATCH_MOST - len(waiting))
         return await self._begin_waiting(portal, waiting, room) or started
+
+    async def _claim(self, now: float, limit: int, most: Priority | None = None) -> list[Job]:
+        """Lease jobs; those leased while we were told to stop go back, for nothing of them was said."""
+        bound = 99 if most is None else int(most)
+        jobs = await self._store.claim(self._member_id, now, limit, now + LEASE, max_priority=bound)
+        if self._stopping and jobs:
+            await self._store.release(jobs)
+            return []
+        return list(jobs)
 
     async def _begin_waiting(self, portal: Portal, jobs: Sequence[Job], room: int) -> bool:
         """A few jobs go singly; a backlog goes as batches; what has no room goes back."""
@@ -154,33 +167,42 @@ class PortalLanes:
     async def _deliver(self, portal: Portal, job: Job) -> None:
         with correlated(job.correlation_id):
             began, clock = self._clock.now(), self._clock.monotonic()
-            call = await self._call(job)
             result: Result
             try:
-                result = await self._outbox.deliver(portal, job, call)
+                result = await self._outbox.deliver(portal, job, await self._call(job))
             except (Trouble, Moot) as reason:
                 result = reason
+            except StoreUnavailable as away:
+                result = store_away(away, self._clock.now())
             except Exception as bug:  # noqa: BLE001 - settled as a job for a person, never lost
-                logger.opt(exception=True).error("{} of {} failed by our own fault", job.kind, job.lane)
-                result = _our_fault(bug)
+                result = our_fault(bug)
             await self._settle(portal, job, result, began, self._clock.monotonic() - clock)
 
     async def _deliver_batch(self, portal: Portal, jobs: Sequence[Job]) -> None:
+        """One request for several jobs; what turns out to need more goes singly afterwards."""
         began, clock = self._clock.now(), self._clock.monotonic()
-        work = [(job, call) for job in jobs if (call := await self._call(job)) is not None]
-        results: dict[int, CallEvent | Trouble | Moot] = {}
-        failed: Trouble | None = None
+        results: Mapping[int, CallEvent | Trouble | Moot] = {}
+        alone: Sequence[Job] = ()
+        failed: Trouble | Moot = Moot("the call was erased")
         try:
-            results = await self._outbox.deliver_batch(portal, work)
-        except Trouble as trouble:
-            failed = trouble
-        except Exception as bug:  # noqa: BLE001 - settled as a job for a person, never lost
-            logger.opt(exception=True).error("a batch failed by our own fault")
-            failed = _our_fault(bug)
+            work = [(job, call) for job in jobs if (call := await self._call(job)) is not None]
+            results, alone = await self._outbox.deliver_batch(portal, work)
+        except StoreUnavailable as away:
+            failed = store_away(away, self._clock.now())
+        except Exception as bug:  # noqa: BLE001 - settled as jobs for a person, never lost
+            failed = our_fault(bug)
         seconds = self._clock.monotonic() - clock
-        lost = failed or Moot("the call was erased")
-        settling = (self._settle(portal, job, results.get(job.id, lost), began, seconds) for job in jobs)
+        settling = (
+            self._settle(portal, job, results.get(job.id, failed), began, seconds)
+            for job in jobs
+            if job not in alone
+        )
         await asyncio.gather(*settling)
+        for place, job in enumerate(alone):
+            if self._stopping:
+                await self._store.release(alone[place:])
+                break
+            await self._deliver(portal, job)
 
     async def _call(self, job: Job) -> Call | None:
         return None if job.lane.startswith("portal:") else await self._store.call(job.portal, job.lane)
@@ -192,27 +214,36 @@ class PortalLanes:
 
         async def work(unit: Unit) -> None:
             current = await unit.job(job.id)
-            if current is None or current.state is not JobState.RUNNING:
+            if current is None or current.state not in OPEN:
                 return  # stopped meanwhile (uninstall): nobody is owed an answer
             call = await unit.call(job.portal, job.lane)
-            if isinstance(result, Trouble):
-                await self._failed(unit, portal, current, call, result, began, seconds, now, jitter)
-            elif isinstance(result, Moot):
-                attempt = Attempt(began, seconds, "expired", message=str(result))
-                await unit.drop(current, attempt)
+            if not isinstance(result, Trouble | Moot):
+                # counts even when the lease ran out meanwhile: the effect has happened
+                await unit.complete(job, Attempt(began, seconds, "done"))
+                if isinstance(result, Registered):
+                    told: CallEvent | None = replace(result, doubted_at=job.doubted_at)
+                else:
+                    told = result
+                if told is not None and call is not None:
+                    await _tell(unit, portal, call, told, now, job.correlation_id)
+            elif current.state is not JobState.RUNNING:
+                return  # rescued: whoever tries next will see for himself
+            elif isinstance(result, Trouble):
+                await self._failed(unit, portal, job, call, result, began, seconds, now, jitter)
             else:
-                await unit.complete(current, Attempt(began, seconds, "done"))
-                if result is not None and call is not None:
-                    await _tell(unit, portal, call, result, now, job.correlation_id)
+                await unit.drop(job, Attempt(began, seconds, "expired", message=str(result)))
 
         while True:
             try:
-                return await self._store.transact(work)
+                await self._store.transact(work)
+                break
             except StoreUnavailable as away:
                 # the effect is there but cannot be written down yet: keep it in hand, for a crash
                 # now would make it a doubt
                 logger.error("the outcome of {} waits for the store: {}", job.kind, away.reason)
                 await self._clock.sleep(SETTLE_AGAIN)
+        if isinstance(result, Trouble):
+            self.put_off()
 
     async def _failed(
         self,
@@ -267,17 +298,9 @@ async def _tell(
 ) -> None:
     """Hand a vendor's answer to the call; an impossible one is logged and changes nothing."""
     try:
-        await unit.apply(advance(call, event, now, portal.settings.rules), now, correlation_id)
+        await unit.apply(advance(call, event, now, portal.rules), now, correlation_id)
     except IllegalMove as illegal:
         logger.error("call {}: {}", call.id, illegal)
-
-
-def _our_fault(bug: Exception) -> Trouble:
-    return Trouble(
-        f"{type(bug).__name__} in our own code",
-        code="INTERNAL",
-        hint="The details are in the application's log under this correlation id.",
-    )
 
 
 def _by_seconds(jobs: Sequence[Job]) -> list[list[Job]]:

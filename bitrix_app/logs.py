@@ -110,6 +110,7 @@ def setup(level: str = "INFO", form: str = "text", stream: TextIO | None = None)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = True
+        logging.getLogger(name).setLevel(logging.NOTSET)  # a server configured elsewhere may have set one
     for name in ("httpx", "httpcore", "asyncio", "aiosqlite"):
         logging.getLogger(name).setLevel(logging.WARNING)
 

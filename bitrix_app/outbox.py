@@ -10,26 +10,33 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from loguru import logger
+
 from bitrix_app.bitrix import telephony
 from bitrix_app.bitrix.client import BitrixClient
 from bitrix_app.bitrix.documents import layout_blocks
 from bitrix_app.bitrix.wire import RestCall
+from bitrix_app.core.abilities import OPTIONAL, absent_for
 from bitrix_app.core.call import Call
 from bitrix_app.core.commands import Finish, Hide, LayoutBlocks, Priority, Register, Show
-from bitrix_app.core.errors import Refused, Trouble, Who
+from bitrix_app.core.errors import Refused, Throttled, Trouble, Who
 from bitrix_app.core.events import CallEvent, Done, Finished, Registered
 from bitrix_app.core.jobs import Job
 from bitrix_app.core.jobs import Moot as Moot
 from bitrix_app.core.mapping import Choice
 from bitrix_app.core.portal import Portal
 from bitrix_app.core.ports import Clock
+from bitrix_app.core.retry import DOUBT_MATURES
+from bitrix_app.core.store import StoreUnavailable
 from bitrix_app.directory import Directory
 from bitrix_app.filing import Filing
 from bitrix_app.lines import Lines
 from bitrix_app.moving import Moving
 from bitrix_app.numbers import Kind, read_number
 from bitrix_app.owners import Owned, Owners, no_client_note
+from bitrix_app.records import Records
 from bitrix_app.upkeep import Upkeep
+from bitrix_app.words import Words
 
 MATCHED_FOR: Final = 29 * 60.0
 """Seconds after its start for which Bitrix24 matches a repeated register (30 min, bitrix24.md §6.1)."""
@@ -44,8 +51,12 @@ EXPECTED_SECONDS: Final = {
 """How long the portal works on a command, from the vendor's own samples (reliability.md §2, C3)."""
 
 
+STORE_AGAIN: Final = 1.0
 NO_LAYOUT: Final = ("ERROR_METHOD_NOT_FOUND", "UNSUITABLE_ACTIVITY_TYPE_ERROR")
 """A portal too old for our blocks is no failure of the call."""
+
+
+NO_SCOPE: Final = "this portal did not grant us the right {}, so this step is left out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +67,26 @@ class Prepared:
     read: Callable[[Any], CallEvent]
     owned: Owned | None = None
     """For a finish: whose the call is, and by which rule."""
+
+
+def our_fault(bug: Exception) -> Trouble:
+    """A fault of our own as a job for a person: the code's words stay in our log."""
+    logger.opt(exception=bug).error("a delivery failed by our own fault")
+    return Trouble(
+        f"{type(bug).__name__} in our own code",
+        code="INTERNAL",
+        hint="The details are in the application's log under this correlation id.",
+    )
+
+
+def store_away(away: StoreUnavailable, now: float) -> Trouble:
+    """Nothing was said that the store had to know first: a pair that is not stored is not used."""
+    return Throttled(
+        f"Our own store was away: {away.reason}",
+        code="STORE_AWAY",
+        hint="It is tried again by itself.",
+        retry_at=now + STORE_AGAIN,
+    )
 
 
 class Outbox:
@@ -71,6 +102,7 @@ class Outbox:
         moving: Moving,
         upkeep: Upkeep,
         clock: Clock,
+        records: Records,
     ) -> None:
         self._client = client
         self._owners = owners
@@ -78,11 +110,19 @@ class Outbox:
         self._moving = moving
         self._directory = directory
         self._filing = filing
+        self._records = records
         self._upkeep = upkeep
         self._clock = clock
 
     async def deliver(self, portal: Portal, job: Job, call: Call | None) -> CallEvent | None:
         """Say the job's command. Returns its event; raises a `Trouble` branch or `Moot`."""
+        _granted(portal, job)
+        try:
+            return await self._deliver(portal, job, call)
+        except Refused as refused:
+            raise _without_scope(job, refused) from refused
+
+    async def _deliver(self, portal: Portal, job: Job, call: Call | None) -> CallEvent | None:
         if call is None:
             if job.lane.startswith("portal:"):
                 await self._upkeep.deliver(portal, job)
@@ -92,6 +132,8 @@ class Outbox:
             return await self._filing.deliver(portal, job, call)
         if job.kind == "move_call":
             return await self._moving.deliver(portal, job, call)
+        if job.kind == "update_record":
+            return await self._records.deliver(portal, job, call)
         if job.kind == "notify":
             await self._upkeep.deliver(portal, job)
             return Done(job.key)
@@ -115,6 +157,7 @@ class Outbox:
             case Register() as command:
                 return await self._register(portal, job, call, command)
             case Finish() as command:
+                self._wait_for_a_late_register(call)
                 priority = Priority(job.priority)
                 owned = await self._owners.closing(portal, call, command.extension, priority, job.attempts)
                 if owned is None:
@@ -124,7 +167,7 @@ class Outbox:
                     user_id=owned.choice.user_id,
                     duration=command.duration,
                     status_code=command.status_code,
-                    failed_reason=command.failed_reason,
+                    failed_reason=Words(portal.language).retell(command.failed_reason),
                 )
                 return Prepared(
                     request, lambda said: _with_owner(telephony.read_finished(said), owned), owned
@@ -155,6 +198,21 @@ class Outbox:
             raise Moot("none of the extensions has a user in Bitrix24")
         return Prepared(say(call.bitrix_call_id or "", users), lambda _: Done(job.key))
 
+    def _wait_for_a_late_register(self, call: Call) -> None:
+        """A lost Register that lands now still finds its call unfinished and becomes the same one; after
+        Finish it would become a second call with a card that nobody closes (bitrix24.md §6.1).
+        """
+        if call.register_doubted_at is None:
+            return
+        matured = call.register_doubted_at + DOUBT_MATURES
+        if self._clock.now() < matured:
+            raise Throttled(
+                "An earlier registration of this call may still arrive; it is finished after that.",
+                code="DOUBT_MATURES",
+                hint="It goes on by itself within a minute.",
+                retry_at=matured,
+            )
+
     async def _opener(self, portal: Portal, call: Call, command: Register) -> Choice:
         """Whose card it is. Not the closing rules: a repeat must name the same user, or Bitrix24
         makes a second call (§6.1).
@@ -172,9 +230,10 @@ class Outbox:
         check_number(call, portal)
         choice = await self._opener(portal, call, command)
         await self._lines.seen(portal, call.line)
-        if job.doubt and call.heard_bitrix_id:
-            return Registered(call.heard_bitrix_id, choice.user_id, command.extension, choice.matched)
         if self._clock.now() - call.start > MATCHED_FOR:
+            if job.doubt and call.heard_bitrix_id:
+                # only beyond the window: within it the portal itself knows better which call it is
+                return Registered(call.heard_bitrix_id, choice.user_id, command.extension, choice.matched)
             return None
         request = telephony.register(
             call,
@@ -238,7 +297,7 @@ class Outbox:
             return Done(job.key)
         if job.kind == "layout" and refused.code in NO_LAYOUT:
             raise Moot("this portal cannot show our blocks on a call")
-        raise refused
+        raise _without_scope(job, refused)
 
     def batchable(self, job: Job) -> bool:
         """Whether the job is one request as a rule; doubt is always looked into alone."""
@@ -246,34 +305,57 @@ class Outbox:
 
     async def deliver_batch(
         self, portal: Portal, work: list[tuple[Job, Call]]
-    ) -> dict[int, CallEvent | Trouble | Moot]:
-        """Say several jobs of different lanes in one request; each is settled alone.
+    ) -> tuple[dict[int, CallEvent | Trouble | Moot], list[Job]]:
+        """Say several jobs of different lanes in one request; each is settled alone, by its job's id.
 
-        Raises a `Trouble` when the batch as a whole failed.
+        Comes with the jobs that turned out to take more than one request: nothing was said of them.
+        A trouble of the batch as a whole is the trouble of each job in it.
         """
         finishing = [call for job, call in work if job.kind == Finish.kind]
         first = Priority(min(job.priority for job, _ in work)) if work else Priority.FINISH
-        await self._owners.look_up(portal, finishing, first)
+        try:
+            await self._owners.look_up(portal, finishing, first)
+        except Trouble as trouble:
+            return {job.id: trouble for job, _ in work}, []
+        except StoreUnavailable:
+            raise
+        except Exception as bug:  # noqa: BLE001 - each finish asks for itself then
+            our_fault(bug)
         settled: dict[int, CallEvent | Trouble | Moot] = {}
         prepared: dict[str, tuple[Job, Call, Prepared]] = {}
+        alone: list[Job] = []
         for job, call in work:
             try:
+                _granted(portal, job)
                 ready = await self.prepare(portal, job, call)
-                if ready is None:
-                    ready = await self._register_late(portal, job, call)
             except (Trouble, Moot) as reason:
                 settled[job.id] = reason
                 continue
-            if isinstance(ready, Prepared):
+            except StoreUnavailable:
+                raise
+            except Exception as bug:  # noqa: BLE001 - one job's fault must not take the others with it
+                settled[job.id] = our_fault(bug)
+                continue
+            if ready is None:
+                alone.append(job)
+            elif isinstance(ready, Prepared):
                 prepared[f"j{job.id}"] = (job, call, ready)
             else:
                 settled[job.id] = ready
-        if not prepared:
-            return settled
+        if prepared:
+            settled |= await self._say_together(portal, prepared)
+        return settled, alone
+
+    async def _say_together(
+        self, portal: Portal, prepared: dict[str, tuple[Job, Call, Prepared]]
+    ) -> dict[int, CallEvent | Trouble | Moot]:
+        settled: dict[int, CallEvent | Trouble | Moot] = {}
         priority = Priority(min(job.priority for job, _, _ in prepared.values()))
-        answers = await self._client.batch(
-            portal, {k: p.request for k, (_, _, p) in prepared.items()}, priority
-        )
+        requests = {key: ready.request for key, (_, _, ready) in prepared.items()}
+        try:
+            answers = await self._client.batch(portal, requests, priority)
+        except Trouble as trouble:
+            return {job.id: trouble for job, _, _ in prepared.values()}
         for key, (job, call, ready) in prepared.items():
             answer = answers[key]
             try:
@@ -285,6 +367,10 @@ class Outbox:
                     settled[job.id] = ready.read(answer.result)
             except (Trouble, Moot) as reason:
                 settled[job.id] = reason
+            except StoreUnavailable as away:
+                settled[job.id] = store_away(away, self._clock.now())
+            except Exception as bug:  # noqa: BLE001 - as above
+                settled[job.id] = our_fault(bug)
         return settled
 
 
@@ -319,7 +405,7 @@ def _registered(result: Any, choice: Choice, command: Register, call: Call, port
     read = telephony.read_registered(result, choice.user_id, command.extension, choice.matched)
     country = portal.settings.country
     note = no_client_note(read, call, country, crm_create=command.crm_create, answer=result)
-    return replace(read, note=note)
+    return replace(read, note=note or read.note)
 
 
 def _with_owner(finished: Finished, owned: Owned | None) -> Finished:
@@ -335,3 +421,17 @@ def _with_owner(finished: Finished, owned: Owned | None) -> Finished:
         by=choice.by,
         owner_note=owned.note,
     )
+
+
+def _granted(portal: Portal, job: Job) -> None:
+    """Raises `Moot` for what the portal's rights make pointless: no retry grants a scope."""
+    scope = absent_for(job.kind, portal.scope)
+    if scope is not None:
+        raise Moot(NO_SCOPE.format(scope))
+
+
+def _without_scope(job: Job, refused: Refused) -> Moot | Refused:
+    """The refusal as it counts: a scope that was taken away a moment ago is no failure either."""
+    if job.kind in OPTIONAL and refused.code.lower() == "insufficient_scope":
+        return Moot(NO_SCOPE.format(OPTIONAL[job.kind]))
+    return refused

@@ -6,6 +6,7 @@ auth server and the verified portal vouched for (bitrix24.md §2.3).
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -59,6 +60,7 @@ class Portals:
         self._nudge = nudge
         self._forget = forget
         self._prefill = prefill
+        self._making_tokens = asyncio.Lock()
 
     async def installed(
         self,
@@ -76,9 +78,12 @@ class Portals:
         async def work(unit: Unit) -> Portal:
             known = await unit.portal(verified.member_id)
             portal = _merged(known, verified, profile, application_token, language, now)
-            portal = _prefilled(portal, prefill, self._prefill.timezone, is_new=known is None)
+            is_new = known is None or not known.client_endpoint  # nothing is left of an erased one
+            portal = _prefilled(portal, prefill, self._prefill.timezone, is_new=is_new)
             await unit.save_portal(portal)
             await unit.keep_pair(_pair(verified, profile, tokens, now), ADMIN_PAIRS)
+            if known is not None and known.state is PortalState.UNINSTALLED:
+                await unit.revive_stopped(portal.member_id, now)
             for lane, owed in portal_work():
                 await unit.owe(portal.member_id, lane, (owed,), now)
             return portal
@@ -124,6 +129,10 @@ class Portals:
         return portal
 
     async def _ensure_webhook_token(self, member_id: str, wanted: str) -> None:
+        async with self._making_tokens:
+            await self._make_webhook_token(member_id, wanted)
+
+    async def _make_webhook_token(self, member_id: str, wanted: str) -> None:
         tokens = await self._store.webhook_tokens(member_id)
         now = self._clock.now()
         living = [t for t in tokens if t.expires_at is None or t.expires_at > now]

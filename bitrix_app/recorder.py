@@ -53,6 +53,7 @@ class Recorder:
         try:
             if entries:
                 await self._store.log_requests(entries)
+                entries = []
             for portal, limiter in self._limiters():
                 level, at = limiter.level()
                 if clean or level > 0.0 or self._saved.get(portal, 0.0) > 0.0:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 HEADERS_MOST: Final = 64 * 1024
 GRACE: Final = 5
+BACKLOG: Final = 2048
 
 
 class PortInUse(Exception):
@@ -27,6 +28,7 @@ def listen(host: str, port: int) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))
+        sock.listen(BACKLOG)  # bound alone would still let a second process bind it
     except OSError as error:
         sock.close()
         raise PortInUse(

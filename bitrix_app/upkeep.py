@@ -7,11 +7,12 @@ from typing import Final
 
 from loguru import logger
 
-from bitrix_app.bitrix import bindings
+from bitrix_app.bitrix import abilities, bindings, records
 from bitrix_app.bitrix.auth import TokenRefresher
 from bitrix_app.bitrix.client import BitrixClient
 from bitrix_app.bitrix.users import app_info, directories, notify
 from bitrix_app.bitrix.values import as_rows
+from bitrix_app.core.abilities import USERS, missing
 from bitrix_app.core.commands import (
     AcceptDirectory,
     EnsureBindings,
@@ -29,10 +30,16 @@ from bitrix_app.core.store import Store, Unit
 from bitrix_app.directory import Directory
 from bitrix_app.lines import Lines
 from bitrix_app.snapshots import KINDS, Snapshots
+from bitrix_app.words import Words
 from unitalk.client import UnitalkClient
+from unitalk.probe import structure
 
 IDLE_PAIR: Final = 150 * 86_400.0
 """Seconds after which an unused pair is refreshed once; a refresh token lives 180 days."""
+STRUCTURE_EVERY: Final = 86_400.0 - 1_800.0
+"""Seconds; a little less than a day, so that an hourly round meets it at the same hour."""
+STRUCTURE_AGAIN: Final = 3_000.0
+"""Seconds after which a question that got no answer is asked anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +109,38 @@ class Upkeep:
     async def _refresh(self, portal: Portal) -> None:
         info = await self._client.call(portal, app_info(), Priority.BACKFILL)
         await self._remember_app(portal, info.result)
-        count = await self._directory.refresh(portal)
-        logger.info("directory of {}: {} users", portal.domain, count)
+        portal = await self._abilities(portal, info.result)
+        count = 0
+        if portal.can(*USERS):
+            count = await self._directory.refresh(portal)
+            logger.info("directory of {}: {} users", portal.domain, count)
+        else:
+            logger.warning("{} did not grant the list of employees; the last snapshot stays", portal.domain)
         await self._lists(portal)
+        await self._pipelines(portal)
         if portal.unitalk_key:
             await self._pbx_lines(portal)
+            await self._pbx_structure(portal)
         await self._stamp(portal, "directory", {"named": count})
+
+    async def _abilities(self, portal: Portal, info: object) -> Portal:
+        """Remember what the portal can; the portal with the scopes that it grants now."""
+        answers = await self._client.batch(portal, abilities.READS, Priority.BACKFILL)
+        last = await self._store.snapshot(portal.member_id, abilities.KIND)
+        item = abilities.read_abilities(answers, info, last.items[0] if last and last.items else {})
+        await self._stamp(portal, abilities.KIND, item)
+        scope = tuple(item["scopes"] or portal.scope)
+        lost = missing(scope)
+        if lost and lost != missing(portal.scope):
+            logger.warning("{} does not grant us {}", portal.domain, ", ".join(lost))
+
+        async def work(unit: Unit) -> None:
+            known = await unit.portal(portal.member_id)
+            if known is not None and known.scope != scope:
+                await unit.save_portal(replace(known, scope=scope))
+
+        await self._store.transact(work)
+        return replace(portal, scope=scope)
 
     async def _accept(self, portal: Portal, command: AcceptDirectory) -> None:
         if command.directory == "agents":
@@ -135,6 +168,32 @@ class Upkeep:
                 logger.warning("{} of {} were not told: {}", kind, portal.domain, answer.code)
                 continue
             await self._take(portal, kind, [dict(row) for row in as_rows(answer.result)])
+
+    async def _pipelines(self, portal: Portal) -> None:
+        """The CRM mode, pipelines of deals and the stages of all but the first, for the dispositions.
+
+        What is refused or empty keeps its last good snapshot; an old portal simply lacks it.
+        """
+        answers = await self._client.batch(portal, records.pipelines(), Priority.BACKFILL)
+        mode, listed = answers["crm_mode"], answers["deal_categories"]
+        if not isinstance(mode, Trouble):
+            await self._stamp(portal, "crm_mode", {"mode": mode.result})
+        if isinstance(listed, Trouble):
+            logger.info("{} does not tell its pipelines: {}", portal.domain, listed.code)
+            return
+        categories = records.read_categories(listed.result)
+        if not categories:
+            return
+        await self._stamp(portal, "deal_categories", *categories)
+        wanted = records.stages_of(categories)
+        if not wanted:
+            return
+        rows: list[dict[str, object]] = []
+        for answer in (await self._client.batch(portal, wanted, Priority.BACKFILL)).values():
+            if isinstance(answer, Trouble) or not as_rows(answer.result):
+                return  # half of the pipelines would read as if the others had lost their stages
+            rows += [dict(row) for row in as_rows(answer.result)]
+        await self._stamp(portal, "category_stages", *rows)
 
     async def _remember_app(self, portal: Portal, info: object) -> None:
         if not isinstance(info, dict):
@@ -169,6 +228,16 @@ class Upkeep:
             await self._take(portal, "pbx_users", [dict(user) for user in users])
         await self._store.save_snapshot(portal.member_id, Snapshot("pbx_state", self._clock.now(), (state,)))
 
+    async def _pbx_structure(self, portal: Portal) -> None:
+        """Once a day: what the PBX really answers where the contract is unsure, values masked."""
+        now = self._clock.now()
+        last = await self._store.snapshot(portal.member_id, "pbx_structure")
+        whole = last is not None and not any("trouble" in told for told in last.items[0].values())
+        if last is not None and now - last.taken_at < (STRUCTURE_EVERY if whole else STRUCTURE_AGAIN):
+            return
+        told = await structure(self._pbx, portal.unitalk_key, now, portal.settings.pbx_timezone)
+        await self._stamp(portal, "pbx_structure", told)
+
     async def _keep_alive(self, portal: Portal) -> None:
         now = self._clock.now()
         for pair in await self._refresher.pairs(portal):
@@ -181,6 +250,7 @@ class Upkeep:
             people = [command.user_id]
         else:
             people = [p.user_id for p in await self._refresher.pairs(portal) if p.is_admin]
+        said = Words(portal.language).retell(command.message)
         for user_id in people:
-            request = notify(user_id, command.message, command.tag)
+            request = notify(user_id, said, command.tag)
             await self._client.call(portal, request, Priority.CRM)

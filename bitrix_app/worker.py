@@ -16,6 +16,7 @@ from bitrix_app.core.advance import Owed
 from bitrix_app.core.chores import rounds
 from bitrix_app.core.portal import Portal, PortalState
 from bitrix_app.core.ports import Clock
+from bitrix_app.core.retention import LOG_DAYS, RECEIPT_DAYS
 from bitrix_app.core.store import DueWake, Store, StoreUnavailable, Unit
 from bitrix_app.intake import Intake
 from bitrix_app.lanes import PortalLanes
@@ -24,6 +25,8 @@ from bitrix_app.waiting import sleep_or_nudge
 LOOK_AGAIN: Final = 1.0
 """Seconds between looks when something is due that cannot run now (a paused portal, a held lane)."""
 LONGEST_SLEEP: Final = 30.0
+BREATH: Final = 0.02
+"""Seconds between two turns at least; live work does not wait for a turn, its lanes were told."""
 ROUNDS_EVERY: Final = 60.0
 SUSPENDED_LOOK: Final = 1_800.0
 PRUNE_EVERY: Final = 3_600.0
@@ -49,17 +52,16 @@ class Worker:
         self._lanes: dict[str, PortalLanes] = {}
         self._nudged = asyncio.Event()
         self._stopping = False
+        self._rescued = False
         self._next_rounds = 0.0
         self._next_prune = 0.0
         self.last_turn = clock.monotonic()
 
     def nudge(self, portal: str) -> None:
-        """Something became due for `portal`."""
-        lanes = self._lanes.get(portal)
-        if lanes is not None:
-            lanes.nudge()
-        else:
-            self._nudged.set()
+        """Something became due for `portal`, or will: its lanes look at once, the dispatcher soon."""
+        if self._rescued and not self._stopping:
+            self._keep(portal)
+        self._nudged.set()
 
     @property
     def alive(self) -> bool:
@@ -68,12 +70,11 @@ class Worker:
 
     async def run(self) -> None:
         """Until `stop`: look, wake, keep. Survives a store that is away for a while."""
-        rescued = await self._store.rescue(float("inf"))
-        if rescued:
-            logger.warning("{} jobs were in flight when the process ended; each is looked into", rescued)
         while not self._stopping:
             self.last_turn = self._clock.monotonic()
             try:
+                if not self._rescued:
+                    await self._rescue()
                 pause = await self._turn()
             except StoreUnavailable as away:
                 logger.error("the store is away: {}", away.reason)
@@ -83,6 +84,15 @@ class Worker:
                 pause = LOOK_AGAIN
             await sleep_or_nudge(self._clock, pause, self._nudged)
             self._nudged.clear()
+            if not self._stopping:
+                await self._clock.sleep(BREATH)  # a storm of nudges is one turn
+
+    async def _rescue(self) -> None:
+        """Before anything is claimed: what an earlier process held is nobody's now."""
+        rescued = await self._store.rescue(float("inf"))
+        if rescued:
+            logger.warning("{} jobs were in flight when the process ended; each is looked into", rescued)
+        self._rescued = True
 
     async def stop(self) -> None:
         """Claim nothing more; what is in flight gets its time, then the rest is cut off (doubt)."""
@@ -95,8 +105,9 @@ class Worker:
         if now >= self._next_rounds:
             self._next_rounds = now + ROUNDS_EVERY
             await self._rounds(now)
+        failed = False
         for wake in await self._store.due_wakes(now):
-            await self._wake(wake)
+            failed = not await self._wake(wake) or failed
         busy = False
         for portal in await self._store.due_portals(now):
             busy = True
@@ -106,21 +117,26 @@ class Worker:
             return LONGEST_SLEEP
         if due > now:
             return min(due - now, LONGEST_SLEEP)
-        return LOOK_AGAIN if busy else 0.05
+        return LOOK_AGAIN if busy or failed else 0.0
 
-    async def _wake(self, wake: DueWake) -> None:
-        """One bad timer must not stop the others; it stays due and is tried at the next turn."""
+    async def _wake(self, wake: DueWake) -> bool:
+        """One bad timer must not stop the others; it stays due and is tried a second later."""
         try:
             await self._intake.due(wake)
         except StoreUnavailable:
             raise
         except Exception:  # noqa: BLE001 - see the docstring
             logger.opt(exception=True).error("the timer {} of {} failed", wake.reason, wake.lane)
+            return False
+        return True
 
     def _keep(self, portal: str) -> None:
+        if self._stopping:
+            return
         lanes = self._lanes.get(portal)
         if lanes is None:
             lanes = self._lanes[portal] = self._lanes_for(portal)
+            lanes.put_off = self._nudged.set
             lanes.start()
         lanes.nudge()
 
@@ -137,7 +153,7 @@ class Worker:
                 await self._look_again(portal, now)
         if now >= self._next_prune:
             self._next_prune = now + PRUNE_EVERY
-            await self._store.prune(now)
+            await self._store.prune(now, RECEIPT_DAYS, LOG_DAYS)
 
     async def _look_again(self, portal: Portal, now: float) -> None:
         """A plan may have been paid: let the portal's work try, the first refusal pauses it again."""

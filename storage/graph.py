@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from bitrix_app.core.advance import Owed
 from bitrix_app.core.jobs import Attempt, Job
+from bitrix_app.core.retry import DOUBT_MATURES
 from storage import rows
 from storage.queries import load
 
@@ -123,7 +124,7 @@ def _expire(db: sqlite3.Connection, portal: str, job_id: int, lane: str, key: st
 
 
 def rescue(db: sqlite3.Connection, now: float, at: float) -> int:
-    times = {"now": now, "at": at}
+    times = {"now": now, "at": at, "matures": DOUBT_MATURES}
     db.execute(_Q["rescued_attempts"], times)
     return db.execute(_Q["rescue"], times).rowcount
 

@@ -92,7 +92,7 @@ class Reading:
 
     async def snapshot(self, portal: str, kind: str) -> Snapshot | None:
         row = await self.house(lambda db: db.execute(_P["snapshot"], (portal, kind)).fetchone())
-        return Snapshot(kind, row[0], tuple(rows.decode(row[1]))) if row else None
+        return rows.snapshot_from(kind, row) if row else None
 
     async def level(self, portal: str) -> tuple[float, float, bool] | None:
         row = await self.house(lambda db: db.execute(_P["level"], (portal,)).fetchone())

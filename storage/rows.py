@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from bitrix_app.core import call as calls
-from bitrix_app.core import commands, repair
+from bitrix_app.core import commands, record_memory, repair
 from bitrix_app.core.advance import Owed
 from bitrix_app.core.call import Call
 from bitrix_app.core.jobs import Attempt, Job, JobError, JobState
+from bitrix_app.core.portal import Snapshot
+from bitrix_app.core.record_memory import Past
 from bitrix_app.core.repair import Repair
 from bitrix_app.core.store import Receipt, ReceiptState, VendorRequest
 
@@ -71,6 +73,15 @@ def repair_row(one: Repair) -> Row:
 
 def repair_from(row: Row) -> Repair:
     return repair.unpack(decode(row[0]))
+
+
+def past_row(portal: str, past: Past) -> Row:
+    return (portal, past.record, past.call_id, past.ended_at, encode(record_memory.pack(past)))
+
+
+def past_from(row: Row) -> Past:
+    doc, owed = row
+    return record_memory.unpack(decode(doc), owed=bool(owed))
 
 
 def receipt_row(receipt: Receipt) -> Row:
@@ -236,3 +247,11 @@ def request_row(entry: VendorRequest) -> Row:
 
 def request_from(row: Row) -> VendorRequest:
     return VendorRequest(*row)
+
+
+def snapshot_row(portal: str, snapshot: Snapshot) -> Row:
+    return (portal, snapshot.kind, snapshot.taken_at, encode([dict(item) for item in snapshot.items]))
+
+
+def snapshot_from(kind: str, row: Row) -> Snapshot:
+    return Snapshot(kind, row[0], tuple(decode(row[1])))

@@ -171,8 +171,7 @@ class SqliteStore:
             self._uses.give_back()
 
     async def save_snapshot(self, portal: str, snapshot: Snapshot) -> None:
-        row = (portal, snapshot.kind, snapshot.taken_at, rows.encode([dict(i) for i in snapshot.items]))
-        await self._write(_P["save_snapshot"], row)
+        await self._write(_P["save_snapshot"], rows.snapshot_row(portal, snapshot))
 
     async def save_level(self, portal: str, level: float, at: float, *, clean: bool) -> None:
         await self._write(_P["save_level"], (portal, level, at, clean))

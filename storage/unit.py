@@ -11,7 +11,8 @@ from loguru import logger
 from bitrix_app.core.advance import Owed, Transition
 from bitrix_app.core.call import Call
 from bitrix_app.core.jobs import Attempt, Job, JobError
-from bitrix_app.core.portal import Portal, TokenPair
+from bitrix_app.core.portal import Portal, Snapshot, TokenPair
+from bitrix_app.core.record_memory import Past
 from bitrix_app.core.repair import Repair
 from bitrix_app.core.store import DueWake, Receipt, ReceiptState, Unit
 from storage import graph, portals, rows
@@ -22,8 +23,10 @@ T = TypeVar("T")
 
 _C: Final = load("calls")
 _J: Final = load("jobs")
+_M: Final = load("record_memory")
+_P: Final = load("portals")
 _R: Final = load("receipts")
-_M: Final = load("repairs")
+_REPAIRS: Final = load("repairs")
 _RECEIVE: Final = _R["receive"]
 _SAVE_CALL: Final = _C["save"]
 _BY_PBX: Final = _C["by_pbx"]
@@ -78,6 +81,9 @@ class SqliteUnit:
         }
         return rows.calls_from(self._db.execute(_BY_PBX, ids))
 
+    async def calls_of_client(self, portal: str, number: str, since: float) -> Sequence[Call]:
+        return rows.calls_from(self._db.execute(_C["of_client"], (portal, since, rows.digits(number))))
+
     async def call_by_bitrix_id(self, portal: str, bitrix_call_id: str) -> Call | None:
         row = self._db.execute(_C["by_bitrix_id"], (portal, rows.clean(bitrix_call_id))).fetchone()
         return rows.call_from(row) if row else None
@@ -93,16 +99,18 @@ class SqliteUnit:
         return int(found[0])
 
     async def save_repair(self, repair: Repair) -> None:
-        self._db.execute(_M["save"], rows.repair_row(repair))
+        self._db.execute(_REPAIRS["save"], rows.repair_row(repair))
 
     async def repair(self, portal: str, repair_id: str) -> Repair | None:
-        row = self._db.execute(_M["one"], (portal, rows.clean(repair_id))).fetchone()
+        row = self._db.execute(_REPAIRS["one"], (portal, rows.clean(repair_id))).fetchone()
         return rows.repair_from(row) if row else None
 
     async def apply(self, transition: Transition, now: float, correlation_id: str = "") -> int:
         db, call = self._db, transition.call
         portal, lane = call.portal, call.id
         db.execute(_SAVE_CALL, rows.call_row(call, now))
+        for past in transition.remember:
+            await self.remember(portal, past)
         if transition.cancel:
             graph.cancel_kinds(db, portal, lane, transition.cancel, now)
         if transition.unwake:
@@ -115,6 +123,12 @@ class SqliteUnit:
 
     async def owe(self, portal: str, lane: str, owed: Iterable[Owed], now: float) -> int:
         return graph.add(self._db, portal, lane, owed, now, anew=True)
+
+    async def record_history(self, portal: str, record: str) -> Sequence[Past]:
+        return [rows.past_from(row) for row in self._db.execute(_M["history"], (portal, record))]
+
+    async def remember(self, portal: str, past: Past) -> None:
+        self._db.execute(_M["save"], rows.past_row(portal, past))
 
     async def job(self, job_id: int) -> Job | None:
         row = self._db.execute(_J["one"], (job_id,)).fetchone()
@@ -166,6 +180,13 @@ class SqliteUnit:
 
     # --- portals ---------------------------------------------------------------------------------
 
+    async def snapshot(self, portal: str, kind: str) -> Snapshot | None:
+        row = self._db.execute(_P["snapshot"], (portal, kind)).fetchone()
+        return rows.snapshot_from(kind, row) if row else None
+
+    async def save_snapshot(self, portal: str, snapshot: Snapshot) -> None:
+        self._db.execute(_P["save_snapshot"], rows.snapshot_row(portal, snapshot))
+
     async def portal(self, member_id: str) -> Portal | None:
         return self._book.current(self._db, member_id)
 
@@ -189,8 +210,14 @@ class SqliteUnit:
 
     async def stop_jobs(self, member_id: str, reason: str) -> int:
         why = rows.error_text(JobError("STOPPED", "not_found", reason, "", "nobody"))
-        self._db.execute(_J["erase_wakes"], (member_id,))
-        return self._db.execute(_J["stop"], (self._book.now(), why, member_id)).rowcount
+        values = {"now": self._book.now(), "why": why, "portal": member_id}
+        return self._db.execute(_J["stop"], values).rowcount
+
+    async def revive_stopped(self, member_id: str, now: float) -> int:
+        revived = self._db.execute(_J["revive_stopped"], (now, now, member_id)).fetchall()
+        for lane in {lane for (lane,) in revived}:
+            graph.unblock(self._db, member_id, lane, now)
+        return len(revived)
 
     async def erase_portal(self, member_id: str) -> None:
         self._book.erase(self._db, member_id)

@@ -11,19 +11,33 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bitrix_app.core.events import Direction, Facts, PbxReport, Step
 from bitrix_app.core.outcome import Outcome
+from unitalk import names, states
 from unitalk.bodies import UnreadableEvent, check, parse
-from unitalk.values import identity_of, link_of, list_of, seconds_of, text_of, to_e164, wall_instant, whole_of
+from unitalk.states import outcome_of
+from unitalk.values import (
+    identity_of,
+    line_of,
+    link_of,
+    list_of,
+    seconds_of,
+    simple_name,
+    text_of,
+    to_e164,
+    wall_instant,
+    whole_of,
+)
 
 __all__ = [
     "Ignorable",
     "ReadEvent",
     "Readable",
     "UnreadableEvent",
+    "outcome_of",
     "read_event",
     "read_history_row",
     "to_e164",
@@ -33,11 +47,17 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Readable:
-    """The event says something of a call. A repeat of the event has the same `digest`."""
+    """The event says something of a call. A repeat of the event has the same `digest`.
+
+    `fields` are the event as it came, for whoever looks at more than its meaning (unitalk/drift.py).
+    """
 
     report: PbxReport
     digest: str
     event_name: str
+    ev: str = ""
+    """The code in our address, tidy."""
+    fields: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +67,8 @@ class Ignorable:
     reason: str
     digest: str
     event_name: str
+    ev: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 ReadEvent = Readable | Ignorable
@@ -95,14 +117,6 @@ def _digest(kind: str, content: object, query: Mapping[str, str]) -> str:
 
 # --- fields to meaning ---------------------------------------------------------------------------
 
-_STEPS: Final = {
-    "NEW": Step.NEW,
-    "REDIRECT": Step.OFFERED,
-    "ANSWER": Step.ANSWERED,
-    "END": Step.ENDED,
-    "ENDED": Step.ENDED,
-}
-_NOT_OF_A_CALL: Final = {"IVR_ACTION", "AUTODIAL_STATUS_CHANGED", "AUTODIAL_FINISH"}
 _NAMES: Final = frozenset(
     re.findall(
         r"\w+",
@@ -113,47 +127,78 @@ _NAMES: Final = frozenset(
 
 
 def _judge(root: Mapping[str, Any], query: Mapping[str, str], received_at: float, timezone: str) -> ReadEvent:
-    ev = (text_of(query.get("ev"), 64) or "").upper()
+    ev = names.tidy(text_of(query.get("ev"), 64))
     digest = _digest("event", root, query)
     call = next((v for k, v in root.items() if k.lower() == "call" and isinstance(v, Mapping)), None)
     fields = _normalised(root)
     if call is not None:
         fields.pop("id", None)  # beside `call` it is the dialer's (§3.8)
         fields |= _normalised(call)
-    event = (text_of(fields.get("event"), 64) or "").upper()
+    event = names.tidy(text_of(fields.get("event"), 64))
     name = event or ev
     dialer = _is_dialer(fields, f"{event} {ev}")
-    if dialer and call is None and "AUTODIAL" in f"{event} {ev}" and "callid" not in fields:
-        fields.pop("id", None)  # a flat dialer event's `id` is the dialer's too
-    if name in _NOT_OF_A_CALL:
-        return Ignorable(f"{name} is not an event of a call", digest, name)
+    root_id = next((v for k, v in root.items() if simple_name(k) == "id"), None)
+    if dialer and root_id is not None and (call is not None or names.is_dialers(f"{event} {ev}")):
+        fields.setdefault("autodialerid", root_id)
+        if call is None and "callid" not in fields:
+            fields.pop("id", None)  # a flat dialer event's `id` is the dialer's too
+    if names.is_of_no_call(name):
+        return Ignorable(f"{name} is not an event of a call", digest, name, ev, root)
     # The vendor's own word first: a handler that was copied in the cabinet keeps the other's `ev`.
-    step = _step(event) or _step(ev)
-    if step is None and _proves_an_end(fields):
+    step = names.step_of(event) or names.step_of(ev)
+    if step is None and _is_message(name, fields):
+        return Ignorable("It is about a text message, not about a call", digest, name, ev, root)
+    if step is None and _proves_an_end(fields, name):
         step = Step.ENDED
     if step is None:
         known = f"the event {name} is unknown" if name else "the event has no name"
-        return Ignorable(f"{known}, and nothing in it says that a call ended", digest, name)
+        return Ignorable(f"{known}, and nothing in it says that a call ended", digest, name, ev, root)
+    if step is Step.ENDED and "state" not in fields and (told := names.state_in(event) or names.state_in(ev)):
+        fields["state"] = told
     report = PbxReport(step, _facts(fields, step, received_at, timezone, dialer=dialer))
-    return Readable(report, digest, name)
+    return Readable(report, digest, name, ev, root)
 
 
-def _step(name: str) -> Step | None:
-    return _STEPS.get(name.replace("-", "_").removeprefix("AUTODIAL_").removeprefix("CALL_"))
+_DIALERS_OWN: Final = (
+    "autodialerid",
+    "autodialid",
+    "autodial",
+    "realcalledcount",
+    "secondsclientwaitoperator",
+)
 
 
-def _is_dialer(fields: Mapping[str, Any], names: str) -> bool:
-    told = any(fields.get(x) is not None for x in ("autodialerid", "autodialid", "autodial"))
-    return told or "AUTODIAL" in names or text_of(fields.get("source"), 64) == "AUTODIAL"
+def _is_dialer(fields: Mapping[str, Any], names_: str) -> bool:
+    told = any(fields.get(x) is not None for x in _DIALERS_OWN)
+    return told or names.is_dialers(names_) or (text_of(fields.get("source"), 64) or "").upper() == "AUTODIAL"
 
 
-def _proves_an_end(fields: Mapping[str, Any]) -> bool:
+def _dialer_id(fields: Mapping[str, Any]) -> str | None:
+    nested = fields.get("autodial")
+    if isinstance(nested, Mapping):
+        nested = nested.get("id")
+    told = (fields.get("autodialerid"), fields.get("autodialid"), nested)
+    return next((found for x in told if (found := identity_of(x))), None)
+
+
+def _is_message(name: str, fields: Mapping[str, Any]) -> bool:
+    """An SMS also has a number and a state, and must never be taken for a call (§3.8)."""
+    if names.is_message(name):
+        return True
+    about_text = any(x in fields for x in ("text", "messagetype", "messageid", "smsid"))
+    return about_text and not any(x in fields for x in ("secondstalk", "secondsfulltime", "link"))
+
+
+def _proves_an_end(fields: Mapping[str, Any], name: str) -> bool:
     """§3.7: only a call that is over has durations, a link or an outcome. `ANSWER` alone may as well
-    come with «somebody picked up» (§3.2), and closing a live call by mistake cannot be undone."""
+    come with «somebody picked up» (§3.2), and closing a live call by mistake cannot be undone. A state
+    that nobody knows proves something only without an event name and beside a call's own fields."""
     if any(text_of(fields.get(x), 32) is not None for x in ("secondstalk", "secondsfulltime", "link")):
         return True
     state = _state(fields)
-    return state is not None and state not in ("ANSWER", "ANSWERED", "DIALING")
+    if state is None or states.is_known(state):
+        return states.is_final(state)
+    return not name and any(x in fields for x in ("id", "dbid")) and "from" in fields
 
 
 def _normalised(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,7 +209,7 @@ def _normalised(fields: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in fields.items():
         if value is None or value == "" or value == "null":
             continue
-        simple = re.sub(r"[^a-z0-9]", "", str(name).lower())
+        simple = simple_name(name)
         short = simple.removeprefix("call")
         if place := re.fullmatch(r"to([0-9]{1,2})", short):
             numbered[int(place[1])] = value
@@ -176,6 +221,8 @@ def _normalised(fields: Mapping[str, Any]) -> dict[str, Any]:
             plain[simple] = value
     if numbered:
         plain.setdefault("to", [numbered[i] for i in sorted(numbered)])
+    if states.is_known(text_of(plain.get("state"), 64)):
+        prefixed.pop("state", None)  # §3.8: `state` before `callState`, unless it is a word of another thing
     return plain | prefixed
 
 
@@ -188,9 +235,12 @@ def _facts(
         pbx_id = None  # history may repeat the lasting id there (§4.4); as a live id it would join others
     caller = text_of(fields.get("from"), 64)
     to = list_of(fields.get("to")) or list_of(fields.get("phone")) or list_of(fields.get("number"))
-    line = text_of(fields.get("outernumber"), 128)
+    outer = text_of(fields.get("outernumber"), 128)
+    line = line_of(outer)
     direction = _direction(fields, caller, to, dialer=dialer)
-    raw, extensions = _sides(direction, caller, to, line)
+    raw, named = _sides(direction, caller, to, outer)
+    extensions = tuple(x for x in named if any(c.isdigit() for c in x))
+    groups = [x for x in named if x not in extensions]  # a call offered to a group may name it here (§3.2)
     if pbx_id is None and dbid is None and raw is None:
         raise UnreadableEvent("The event names no call: no id, no dbid, no number")
     full, talk = seconds_of(fields.get("secondsfulltime")), seconds_of(fields.get("secondstalk"))
@@ -202,9 +252,11 @@ def _facts(
         direction=direction,
         number=to_e164(raw),
         raw_number=raw,
-        line=(to_e164(line) or line or "").removeprefix("+") or None,
+        line=line,
+        # a callback from a web site names the site where others name the line (§3.3)
+        site=outer if line is None else None,
         extensions=extensions,
-        group=text_of(fields.get("lastgroupname"), 255),
+        group=text_of(fields.get("lastgroupname"), 255) or (groups[0] if groups else None),
         # the date is the call's start, so an end came that much later (matters in autumn's double hour)
         started_at=wall_instant(text_of(fields.get("date"), 40), received_at - (full or 0), timezone),
         full_seconds=full if ended else None,
@@ -214,8 +266,16 @@ def _facts(
         link=link_of(fields.get("link")) if outcome is Outcome.ANSWERED else None,
         cause=whole_of(fields.get("cause"), 999),
         meta=text_of(fields.get("meta"), 1000),
-        source=text_of(fields.get("source"), 64),
+        source=text_of(fields.get("source"), 64) or ("AUTODIAL" if dialer else None),
+        dialer_id=_dialer_id(fields) if dialer else None,
+        dial_attempts=whole_of(fields.get("realcalledcount"), 9999),
+        wait_seconds=seconds_of(fields.get("secondsclientwaitoperator")),
     )
+
+
+def _state(fields: Mapping[str, Any]) -> str | None:
+    said = text_of(fields.get("state"), 64)
+    return said.upper() if said else None
 
 
 # --- who -----------------------------------------------------------------------------------------
@@ -257,55 +317,9 @@ def _sides(
         return to[0] if to else None, (caller,) if caller and _is_short(caller) and caller != line else ()
     if direction is Direction.IN:
         return caller, _unique(x for x in to if x != line)
-    return (caller if caller and not _is_short(caller) else None), ()
+    alone = caller or (to[0] if to else None)  # a template that tells nothing but the `phone`
+    return (alone if alone and not _is_short(alone) else None), ()
 
 
 def _unique(lines: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(lines))
-
-
-# --- how it ended --------------------------------------------------------------------------------
-
-_OUTCOMES: Final = {
-    "ANSWER": Outcome.ANSWERED,
-    "ANSWERED": Outcome.ANSWERED,
-    "BUSY": Outcome.BUSY,
-    "FAIL": Outcome.FAILED,
-    "FAILED": Outcome.FAILED,
-    "CHANUNAVAIL": Outcome.UNAVAILABLE,
-    "UNREACHABLE": Outcome.UNAVAILABLE,
-    "NOTEXIST": Outcome.INVALID_NUMBER,
-    "NOMONEY": Outcome.NO_MONEY,
-    "BUSYOUT": Outcome.NO_CAPACITY,
-    "WRONGDIR": Outcome.BAD_DIRECTION,
-    "BLOCKED": Outcome.BLOCKED,
-    "ANSWNFOP": Outcome.LOST_BY_US,
-    "ANSWRJCT": Outcome.LOST_BY_US,
-    "ANSWOPNA": Outcome.LOST_BY_US,
-    "ANSWERINGMACHINE": Outcome.MACHINE,
-    "AUDIOERR": Outcome.FAILED,
-    "CLIENTCALLED": Outcome.CALLED_ELSEWHERE,
-    "CANCEL": Outcome.CANCELLED,
-    "AUTOCANCEL": Outcome.CANCELLED,
-}
-"""Tables §3.4 and §3.5, without underscores: the vendor spells WRONGDIR and WRONG_DIR."""
-
-
-def outcome_of(state: str | None, direction: Direction | None, talk: int | None) -> Outcome:
-    """What a closing event's state means; `talk` in seconds decides where the state says nothing."""
-    plain = re.sub(r"[^A-Z]", "", (state or "").upper())
-    if plain in _OUTCOMES:
-        return _OUTCOMES[plain]
-    talked = (talk or 0) > 0
-    if plain in ("", "DIALING") and talked:
-        return Outcome.ANSWERED
-    if plain == "NOANSWER":
-        return Outcome.MISSED if direction is Direction.IN else Outcome.NO_ANSWER
-    if plain == "DIALING" or talked:
-        return Outcome.UNKNOWN  # not final, or a new word against the clock: history may tell more
-    return Outcome.MISSED if direction is Direction.IN else Outcome.UNKNOWN
-
-
-def _state(fields: Mapping[str, Any]) -> str | None:
-    said = text_of(fields.get("state"), 64)
-    return said.upper() if said else None

@@ -89,6 +89,19 @@ def seconds_of(value: object) -> int | None:
     return whole_of(value, MAX_SECONDS)
 
 
+def simple_name(name: object) -> str:
+    """A field's name without case, underscores and brackets: all spellings of one name are one."""
+    return re.sub(r"[^a-z0-9]", "", str(name).lower())
+
+
+def line_of(outer: str | None) -> str | None:
+    """The external line as digits, or `None` for what is no number: a site's name (§3.3)."""
+    compact = re.sub(r"[\s()+.\-\u00a0]", "", outer or "")
+    if not re.fullmatch(r"[0-9]{3,20}", compact):
+        return None
+    return (to_e164(outer) or compact).removeprefix("+")
+
+
 def link_of(value: object) -> str | None:
     """Only what a fetcher could ever be allowed to take (§3.6); it judges host and port itself."""
     text = text_of(value, MAX_LINK + 1)

@@ -187,7 +187,10 @@ def read_users(data: Any) -> list[PbxUser]:
     listed = data
     for _ in range(2):  # `{"status": …, "data": {"users": […]}}` is the deepest that was seen
         if isinstance(listed, Mapping):
-            listed = next((listed[x] for x in _USER_WRAPPERS if isinstance(listed.get(x), list | dict)), None)
+            inside = (listed[x] for x in _USER_WRAPPERS if isinstance(listed.get(x), list | dict))
+            listed = next(inside, listed)
+    if isinstance(listed, Mapping) and listed and all(isinstance(x, Mapping) for x in listed.values()):
+        listed = list(listed.values())  # a map by id, as PHP writes a list with gaps
     if not isinstance(listed, list):
         raise Unreadable("The PBX's list of users has an unknown shape")
     users: list[PbxUser] = []
@@ -207,6 +210,8 @@ def read_users(data: Any) -> list[PbxUser]:
 
 def read_history(data: Any) -> HistoryPage:
     """One page of `history/get` (§4.4). Raises `Unreadable` when there is no list of calls."""
+    if isinstance(data, Mapping) and "calls" not in data and isinstance(data.get("data"), Mapping):
+        data = data["data"]  # inside an envelope, as other methods answer (§1.1)
     calls = data.get("calls") if isinstance(data, Mapping) else None
     if not isinstance(calls, list):
         raise Unreadable("The PBX's history has an unknown shape")

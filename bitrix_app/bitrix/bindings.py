@@ -16,12 +16,14 @@ from loguru import logger
 from bitrix_app.bitrix import statistics
 from bitrix_app.bitrix.answers import Answer
 from bitrix_app.bitrix.client import BitrixClient
+from bitrix_app.bitrix.frames import portal_code
 from bitrix_app.bitrix.statistics import Line
 from bitrix_app.bitrix.values import as_bool, as_rows, as_text, same_digits
 from bitrix_app.bitrix.wire import BATCH_LIMIT, RestCall
 from bitrix_app.core.commands import Priority
 from bitrix_app.core.errors import Conflict, Forbidden, NotFound, Trouble, Verdict
 from bitrix_app.core.portal import Portal
+from bitrix_app.words import LANGUAGES, Words, mark
 
 EVENTS: Final = (
     "ONAPPINSTALL",
@@ -31,14 +33,10 @@ EVENTS: Final = (
     "ONVOXIMPLANTCALLINIT",
 )
 """Only what we act on: a click-to-call that nobody answers would leave a card open."""
-TITLES: Final = MappingProxyType(
-    {
-        "TELEPHONY_ANALYTICS_MENU": {"en": "Unitalk calls", "ru": "Звонки Unitalk", "ua": "Дзвінки Unitalk"},
-        "REST_APP_URI": {"en": "Unitalk", "ru": "Unitalk", "ua": "Unitalk"},
-    }
-)
-"""Wanted placements with their titles by the portal's own language codes."""
 GROUP: Final = "Unitalk"
+"""Our name, which is the same in every language."""
+TITLES: Final = MappingProxyType({"TELEPHONY_ANALYTICS_MENU": mark("Unitalk calls"), "REST_APP_URI": GROUP})
+"""Wanted placements with their titles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +120,15 @@ def _placements(current: Current, want: Wanted) -> list[RestCall]:
     for code in want.placements:
         if code in bound or (current.available is not None and code not in current.available):
             continue
-        titles = TITLES.get(code, {"en": GROUP})
+        title = TITLES.get(code, GROUP)
         params: dict[str, Any] = {
             "PLACEMENT": code,
             "HANDLER": want.app_url,
-            "TITLE": titles["en"],
-            "LANG_ALL": {lang: {"TITLE": title, "GROUP_NAME": GROUP} for lang, title in titles.items()},
+            "TITLE": title,
+            "LANG_ALL": {
+                portal_code(language): {"TITLE": Words(language).say(title), "GROUP_NAME": GROUP}
+                for language in LANGUAGES
+            },
         }
         if code.endswith("_ANALYTICS_MENU"):
             params["GROUP_NAME"] = GROUP

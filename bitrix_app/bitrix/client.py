@@ -182,11 +182,15 @@ class BitrixClient:
         tokens = {k: s for k, s in settled.items() if isinstance(s, (ExpiredToken, UserRevoked))}
         if tokens:
             # the token ended in the middle: those that met it did nothing and may be said again
-            if any(isinstance(s, UserRevoked) for s in tokens.values()):
-                await self._refresher.revoke(portal, pair)
-            else:
-                await self._refresher.refresh(portal, pair)
-            again, _ = await self._batch_once(portal, {k: requests[k] for k in tokens}, priority)
+            try:
+                if any(isinstance(s, UserRevoked) for s in tokens.values()):
+                    await self._refresher.revoke(portal, pair)
+                else:
+                    await self._refresher.refresh(portal, pair)
+                again, _ = await self._batch_once(portal, {k: requests[k] for k in tokens}, priority)
+            except Trouble as trouble:
+                # the others were answered: their outcome must not go down with these
+                again = dict.fromkeys(tokens, trouble)
             settled |= again
         return settled
 

@@ -18,6 +18,8 @@ from bitrix_app.core.call import Call, Recording
 from bitrix_app.core.events import Direction
 from bitrix_app.core.outcome import Outcome
 from bitrix_app.core.portal import Portal
+from bitrix_app.vocabulary import DIRECTIONS, OUTCOMES, RECORDINGS
+from bitrix_app.words import Words
 
 SCHEMA_VERSION: Final = 1
 ENTITY_TYPE_ID: Final = MappingProxyType(
@@ -48,13 +50,18 @@ def document(call: Call, portal: Portal, timezone: str) -> dict[str, Any]:
             "user_id": call.user_id,
             "user_matched": call.matched,
             "extension": call.owner,
+            "dialer_id": call.dialer_id,
+            "meta": call.meta,
         },
         "details": {
             "direction": str(call.direction) if call.direction else None,
             "number": call.number or call.raw_number,
             "line": call.line,
+            "site": call.site,
             "group": call.group,
             "source": call.source,
+            "dial_attempts": call.dial_attempts,
+            "wait_seconds": call.wait_seconds,
             "started_at": at(call.start),
             "ended_at": at(call.ended_at),
             "full_seconds": call.full_seconds,
@@ -69,6 +76,10 @@ def document(call: Call, portal: Portal, timezone: str) -> dict[str, Any]:
                 "size": call.recording_size,
                 "drive_file_id": call.recording_file_id,
                 "drive_copy_id": call.drive_copy_id,
+                "earlier": [
+                    {"file_name": one.name, "size": one.size, "drive_copy_id": one.file_id}
+                    for one in call.kept
+                ],
             },
             "notes": list(call.notes),
         },
@@ -103,25 +114,27 @@ def layout_blocks(call: Call, timezone: str, language: str = "en") -> RestCall:
     entity_type = _entity_type(call.crm_type)
     if entity_type is None or not call.crm_id or not call.activity_id:
         raise ValueError(f"call {call.id} has no activity on a CRM record")
-    words = WORDS.get(language, WORDS["en"])
-    blocks: dict[str, Any] = {"summary": _titled(words["summary"], _summary(call, words))}
-    blocks["when"] = _titled(words["when"], _local(call.start, timezone).strftime("%Y-%m-%d %H:%M:%S %Z"))
-    if call.line:
-        blocks["line"] = _titled(words["line"], call.line)
+    words = Words(language)
+    blocks: dict[str, Any] = {"summary": _titled("Unitalk", _summary(call, words))}
+    blocks["when"] = _titled(
+        words.say("Began"), _local(call.start, timezone).strftime("%Y-%m-%d %H:%M:%S %Z")
+    )
+    if call.line or call.site:
+        blocks["line"] = _titled(words.say("Line"), call.line or call.site or "")
     if call.legs:
-        blocks["agents"] = _titled(words["agents"], " → ".join(leg.extension for leg in call.legs))
+        blocks["agents"] = _titled(words.say("Extensions"), " → ".join(leg.extension for leg in call.legs))
     if call.recording is Recording.MISSING:
         # only a lasting state is worth a block: Bitrix24 itself shows the player when the file comes
-        blocks["recording"] = _titled(words["recording"], words[f"recording_{call.recording}"])
+        blocks["recording"] = _titled(words.say("Recording"), words.say(RECORDINGS[call.recording]))
     blocks["open"] = {
         "type": "link",
         "properties": {
-            "text": words["open"],
+            "text": words.say("Open in Unitalk"),
             "bold": True,
             "action": {
                 "type": "openRestApp",
                 "actionParams": {"call": call.id},
-                "sliderParams": {"title": words["title"], "width": SLIDER_WIDTH},
+                "sliderParams": {"title": words.say("Unitalk call"), "width": SLIDER_WIDTH},
             },
         },
     }
@@ -141,9 +154,9 @@ def _titled(title: str, value: str) -> dict[str, Any]:
     return {"type": "withTitle", "properties": {"title": title, "inline": True, "block": text}}
 
 
-def _summary(call: Call, words: dict[str, str]) -> str:
-    parts = [words["out"] if call.direction is Direction.OUT else words["in"]]
-    parts.append(words.get(str(call.outcome or Outcome.UNKNOWN), words["other"]))
+def _summary(call: Call, words: Words) -> str:
+    parts = [words.say(DIRECTIONS[call.direction or Direction.IN])]
+    parts.append(words.say(OUTCOMES[call.outcome or Outcome.UNKNOWN]))
     if call.outcome is Outcome.ANSWERED and call.talk_seconds:
         minutes, seconds = divmod(call.talk_seconds, 60)
         parts.append(f"{minutes}:{seconds:02d}")
@@ -163,7 +176,8 @@ def _entity_type(crm_type: str | None) -> int | None:
 def _recording_name(call: Call, timezone: str) -> str | None:
     if call.recording is Recording.NONE or not call.recording_media:
         return None
-    return f"{base_name(call, timezone)}.{call.recording_media}"
+    part = "" if call.recording_part == 1 else f"_{call.recording_part}"
+    return f"{base_name(call, timezone)}{part}.{call.recording_media}"
 
 
 def _local(instant: float, timezone: str) -> datetime:
@@ -171,70 +185,3 @@ def _local(instant: float, timezone: str) -> datetime:
         return datetime.fromtimestamp(int(instant), ZoneInfo(timezone))
     except (ZoneInfoNotFoundError, ValueError):
         return datetime.fromtimestamp(int(instant), UTC)
-
-
-WORDS: Final[dict[str, dict[str, str]]] = {
-    "en": {
-        "title": "Unitalk call",
-        "summary": "Unitalk",
-        "when": "Began",
-        "line": "Line",
-        "agents": "Extensions",
-        "recording": "Recording",
-        "open": "Open in Unitalk",
-        "in": "Incoming",
-        "out": "Outgoing",
-        "answered": "answered",
-        "missed": "missed",
-        "no_answer": "no answer",
-        "busy": "busy",
-        "other": "not connected",
-        "recording_expected": "on its way",
-        "recording_fetched": "on its way",
-        "recording_attached": "attached",
-        "recording_copied": "attached and on Drive",
-        "recording_missing": "could not be brought",
-    },
-    "uk": {
-        "title": "Дзвінок Unitalk",
-        "summary": "Unitalk",
-        "when": "Початок",
-        "line": "Лінія",
-        "agents": "Внутрішні номери",
-        "recording": "Запис",
-        "open": "Відкрити в Unitalk",
-        "in": "Вхідний",
-        "out": "Вихідний",
-        "answered": "відповіли",
-        "missed": "пропущений",
-        "no_answer": "без відповіді",
-        "busy": "зайнято",
-        "other": "не з'єднано",
-        "recording_expected": "очікується",
-        "recording_fetched": "очікується",
-        "recording_attached": "додано",
-        "recording_copied": "додано й скопійовано на Диск",
-        "recording_missing": "не вдалося отримати",
-    },
-    "ru": {
-        "title": "Звонок Unitalk",
-        "summary": "Unitalk",
-        "when": "Начало",
-        "line": "Линия",
-        "agents": "Внутренние номера",
-        "recording": "Запись",
-        "open": "Открыть в Unitalk",
-        "in": "Входящий",
-        "out": "Исходящий",
-        "answered": "отвечен",
-        "missed": "пропущен",
-        "no_answer": "без ответа",
-        "busy": "занято",
-        "other": "не соединён",
-        "recording_expected": "ожидается",
-        "recording_fetched": "ожидается",
-        "recording_attached": "добавлена",
-        "recording_copied": "добавлена и скопирована на Диск",
-        "recording_missing": "не удалось получить",
-    },
-}

@@ -56,6 +56,12 @@ class Drive:
                 self._folders[key] = await self._child_folder(portal, await self._root(portal), month)
             return self._folders[key]
 
+    def look_again(self) -> None:
+        """Ask for all folders anew at their next use: somebody may have put one into the bin, where
+        filing still succeeds and nobody sees the files.
+        """
+        self._folders = {}
+
     def forget(self, portal: Portal) -> None:
         """Somebody deleted or moved our folders: look again next time."""
         self._folders = {k: v for k, v in self._folders.items() if k[0] != portal.member_id}
@@ -212,7 +218,12 @@ class Drive:
         self, portal: Portal, folder_id: int, name: str, kind: str
     ) -> list[Mapping[str, Any]]:
         params = {"id": folder_id, "filter": {"=NAME": name, "TYPE": kind}}
-        rows = as_rows(await self._say(portal, RestCall("disk.folder.getchildren", params, reads=True)))
+        try:
+            answer = await self._say(portal, RestCall("disk.folder.getchildren", params, reads=True))
+        except NotFound:
+            self.forget(portal)
+            raise
+        rows = as_rows(answer)
         return [
             row
             for row in rows

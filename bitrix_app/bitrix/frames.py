@@ -16,8 +16,19 @@ from bitrix_app.bitrix.forms import BadForm
 from bitrix_app.bitrix.servers import host_name, member_id_of, scopes
 from bitrix_app.bitrix.values import as_id, as_text
 
-LANGUAGES: Final = MappingProxyType({"ua": "uk"})
-"""Bitrix24's codes that are not the world's."""
+LANGUAGES: Final = MappingProxyType(
+    {
+        "ua": "uk",
+        "la": "es",
+        "br": "pt-BR",
+        "sc": "zh-CN",
+        "tc": "zh-TW",
+        "vn": "vi",
+        "kz": "kk",
+        "in": "hi",
+    }
+)
+"""Bitrix24's codes that are not the world's (bitrix24.md §2.1)."""
 MAX_OPTIONS: Final = 16 * 1024
 MAX_TOKEN: Final = 4096
 
@@ -87,6 +98,11 @@ def language_of(value: object) -> str:
     if not _LANG.fullmatch(text):
         return "en"
     return LANGUAGES.get(text, text)
+
+
+def portal_code(language: str) -> str:
+    """The world's language code as a portal writes it: `uk` is `ua` there."""
+    return next((theirs for theirs, ours in LANGUAGES.items() if ours == language), language)
 
 
 def _options(text: str) -> Mapping[str, Any]:

@@ -103,6 +103,7 @@ def read_registered(
         crm_type=as_text(row.get("CRM_ENTITY_TYPE")) or None,
         crm_id=as_id(row.get("CRM_ENTITY_ID")),
         created=tuple(created),
+        note=f"Bitrix24 made no client for this call: {why}" if (why := lead_error(result)) else None,
     )
 
 

@@ -41,7 +41,8 @@ REFRESH_SECONDS: Final = 20.0
 NOTED: Final[dict[type[Trouble], PortalState]] = {
     NeedsReauth: PortalState.NEEDS_REAUTH,
     PaymentNeeded: PortalState.SUSPENDED,
-    PortalGone: PortalState.UNINSTALLED,
+    # only ONAPPUNINSTALL uninstalls: a portal can say this wrongly for a while, and calls go on
+    PortalGone: PortalState.SUSPENDED,
 }
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from bitrix_app.core import lifecycle
-from bitrix_app.core.call import Call, Leg, Recording
+from bitrix_app.core.call import Call, Kept, Recording
 from bitrix_app.core.commands import (
     AttachRecording,
     CopyRecording,
@@ -22,14 +22,16 @@ from bitrix_app.core.commands import (
     Priority,
     Register,
     Show,
+    UpdateRecord,
 )
+from bitrix_app.core.dispositions import pasts_of, records_owed, status_code
 from bitrix_app.core.events import (
     CallEvent,
     Direction,
+    Disposed,
     DocumentFiled,
     Done,
     Due,
-    Facts,
     Finished,
     GivenUp,
     Heard,
@@ -41,6 +43,7 @@ from bitrix_app.core.events import (
     Registered,
     Step,
 )
+from bitrix_app.core.facts import merged, with_report
 from bitrix_app.core.lifecycle import IllegalMove, Move, Phase
 from bitrix_app.core.outcome import FAILED_REASON, STATUS_CODE, Outcome
 from bitrix_app.core.ownership import moved, owned, unmatched_notice
@@ -69,8 +72,6 @@ def advance(call: Call, event: CallEvent, now: float, rules: Rules) -> Transitio
             return _never_ended(call, now, rules)
         case Due(reason="document"):
             return _document(call, rules) if call.finished and not call.documents_owed else Transition(call)
-        case Due():
-            return Transition(call)
         case Heard():
             if call.bitrix_call_id or call.heard_bitrix_id:
                 return Transition(call)
@@ -99,7 +100,9 @@ def advance(call: Call, event: CallEvent, now: float, rules: Rules) -> Transitio
                 drive_copy_id=event.file_id,
                 drive_copy_name=event.name,
             )
-            return _document(copied, rules)
+            documented = _document(copied, rules)
+            further, recording = _recording(documented.call, rules)
+            return replace(documented, call=further, owed=(*documented.owed, *recording))
         case DocumentFiled():
             filed = replace(
                 call,
@@ -110,9 +113,12 @@ def advance(call: Call, event: CallEvent, now: float, rules: Rules) -> Transitio
             return Transition(_closed_if_complete(filed, rules))
         case Moved():
             return _moved(call, event, rules)
+        case Disposed():
+            notes = (*call.notes, event.note) if event.note and event.note not in call.notes else call.notes
+            return Transition(replace(call, notes=notes), remember=(event.past,))
         case GivenUp():
             return _given_up(call, event, rules)
-        case Done():
+        case Due() | Done():
             return Transition(call)
 
 
@@ -130,7 +136,7 @@ _MOVES: Final = {
 
 def _reported(call: Call, event: PbxReport, now: float, rules: Rules) -> Transition:
     was_live = call.is_live
-    known = _with_facts(call, event, now)
+    known = with_report(call, event, now)
     known = replace(known, phase=lifecycle.step(call.phase, _MOVES[event.step]))
     if known.direction is Direction.INNER:
         return Transition(replace(known, skipped="inner call"), unwake=("register", "no_end"))
@@ -145,75 +151,6 @@ def _reported(call: Call, event: PbxReport, now: float, rules: Rules) -> Transit
         if not moved.call.register_owed:
             wakes = (*wakes, Wake(now + REGISTER_AFTER, "register"))
     return replace(moved, wakes=wakes)
-
-
-def _with_facts(call: Call, event: PbxReport, now: float) -> Call:
-    """Facts are only added; what the closing event says wins over what was said before it."""
-    f = event.facts
-    final = event.step is Step.ENDED and call.is_live
-    plain = {
-        name: value
-        for name in _PLAIN_FACTS
-        if (value := getattr(f, name)) is not None and (final or getattr(call, name) is None)
-    }
-    known = replace(call, **plain)
-    if f.number_note and f.number is None and known.number is None and f.number_note not in call.notes:
-        known = replace(known, notes=(*known.notes, f.number_note))
-    if event.step is Step.ENDED:
-        return _with_end(call, known, f, now)
-    known = replace(known, ringing=_merged(call.ringing, f.extensions))
-    if event.step is Step.ANSWERED and f.extensions:
-        answerer = f.extensions[0]
-        if not call.legs or call.legs[-1].extension != answerer:
-            known = replace(known, legs=(*call.legs, Leg(answerer, now)))
-    return known
-
-
-_PLAIN_FACTS: Final = (
-    "pbx_id",
-    "pbx_dbid",
-    "direction",
-    "number",
-    "raw_number",
-    "line",
-    "group",
-    "started_at",
-    "meta",
-    "source",
-    "link",
-)
-
-
-def _with_end(call: Call, known: Call, f: Facts, now: float) -> Call:
-    outcome = f.outcome or Outcome.UNKNOWN
-    if call.is_live or call.outcome is Outcome.UNKNOWN:
-        start = known.start
-        ended_at = start + f.full_seconds if f.full_seconds is not None else now
-        return replace(
-            known,
-            outcome=outcome,
-            pbx_state=f.state,
-            full_seconds=f.full_seconds,
-            talk_seconds=f.talk_seconds,
-            cause=f.cause,
-            last_operators=f.extensions,
-            ringing=_merged(call.ringing, f.extensions),
-            ended_at=max(start, ended_at),
-        )
-    differs = [
-        f"{name} {getattr(call, name)} against {value}"
-        for name in ("talk_seconds", "full_seconds", "pbx_state")
-        if (value := getattr(f, "state" if name == "pbx_state" else name)) is not None
-        and getattr(call, name) not in (None, value)
-    ]
-    if differs:
-        note = "The PBX reported two different ends: " + ", ".join(differs)
-        return known if note in call.notes else replace(known, notes=(*call.notes, note))
-    return replace(known, last_operators=known.last_operators or f.extensions)
-
-
-def _merged(known: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
-    return known + tuple(x for x in more if x not in known)
 
 
 def _cards(call: Call, event: PbxReport, now: float, rules: Rules) -> Transition:
@@ -262,7 +199,7 @@ def _register(call: Call, rules: Rules, extension: str | None = None) -> Transit
         call,
         register_owed=True,
         register_extension=extension,
-        shown=_merged(call.shown, (extension,)) if extension and show else call.shown,
+        shown=merged(call.shown, (extension,)) if extension and show else call.shown,
     )
     return Transition(registered, (owed,), unwake=("register",))
 
@@ -275,7 +212,7 @@ def _ended(call: Call, rules: Rules) -> Transition:
     finish = Finish(
         extension=call.owner,
         duration=(call.talk_seconds or 0) if answered else 0,
-        status_code=STATUS_CODE[outcome],
+        status_code=status_code(call, rules.dispositions) or STATUS_CODE[outcome],
         failed_reason=FAILED_REASON[outcome],
     )
     owed = [*registered.owed, Owed("finish", finish, Priority.FINISH, needs=("register",))]
@@ -285,15 +222,53 @@ def _ended(call: Call, rules: Rules) -> Transition:
 
 
 def _recording(call: Call, rules: Rules) -> tuple[Call, list[Owed]]:
-    if not call.link or call.recording is not Recording.NONE or call.skipped:
+    """Fetch what has a link: the first recording, then each further one (a transfer's next leg).
+
+    Attaching replaces (bitrix24.md §6.4), so a further recording is begun only when the one before
+    lies on Drive, or will not come at all.
+    """
+    if not call.link or call.skipped:
         return call, []
+    copies = rules.drive and rules.drive_recordings
+    part = call.recording_part
+    if call.recording is not Recording.NONE:
+        over = call.recording in (Recording.COPIED, Recording.MISSING)
+        if len(call.links) <= part or not (over or not copies):
+            return call, []
+        if not copies:
+            return (call if ONLY_ONE in call.notes else replace(call, notes=(*call.notes, ONLY_ONE))), []
+        call, part = _set_aside(call), part + 1
+    suffix = "" if part == 1 else f":{part}"
+    fetch, attach = f"fetch_recording{suffix}", f"attach_recording{suffix}"
     owed = [
-        Owed("fetch_recording", FetchRecording(link=call.link), Priority.RECORDING),
-        Owed("attach_recording", AttachRecording(), Priority.RECORDING, ("finish", "fetch_recording")),
+        Owed(fetch, FetchRecording(link=call.links[part - 1]), Priority.RECORDING),
+        Owed(attach, AttachRecording(), Priority.RECORDING, ("finish", fetch)),
     ]
-    if rules.drive and rules.drive_recordings:
-        owed.append(Owed("drive_copy", CopyRecording(), Priority.RECORDING, ("attach_recording",)))
-    return replace(call, recording=Recording.EXPECTED), owed
+    if copies:
+        owed.append(Owed(f"drive_copy{suffix}", CopyRecording(), Priority.RECORDING, (attach,)))
+    return replace(call, recording=Recording.EXPECTED, recording_part=part), owed
+
+
+ONLY_ONE: Final = (
+    "The PBX sent a second recording of this call. Bitrix24 keeps one per call, and copies to Drive are "
+    "switched off, so only the first was kept."
+)
+
+
+def _set_aside(call: Call) -> Call:
+    """The recording in hand is done with; its copy on Drive is remembered."""
+    kept = call.kept
+    if call.drive_copy_id is not None:
+        kept = (*kept, Kept(call.drive_copy_name or "", call.drive_copy_id, call.recording_size))
+    return replace(
+        call,
+        kept=kept,
+        recording_file=None,
+        recording_media=None,
+        recording_size=None,
+        drive_copy_id=None,
+        drive_copy_name=None,
+    )
 
 
 def _late(before: Call, known: Call, rules: Rules) -> Transition:
@@ -329,12 +304,13 @@ def _registered(call: Call, event: Registered) -> Transition:
         phase=lifecycle.step(call.phase, Move.REGISTER),
         bitrix_call_id=event.bitrix_call_id,
         user_id=event.user_id,
+        register_doubted_at=event.doubted_at,
         matched=event.matched,
         unmatched=None if event.matched else event.extension,
-        notes=(*call.notes, event.note) if event.note else call.notes,
         crm_type=event.crm_type,
         crm_id=event.crm_id,
         created=event.created,
+        notes=(*call.notes, event.note) if event.note else call.notes,
     )
     return Transition(registered, unmatched_notice(registered))
 
@@ -354,12 +330,20 @@ def _finished(call: Call, event: Finished, now: float, rules: Rules) -> Transiti
     )
     finished = owned(finished, event)
     owed = [*unmatched_notice(finished), *_layout(finished, rules, "layout")]
+    owed += [_update(record) for record in records_owed(finished, rules.dispositions)]
+    remember = pasts_of(finished)
     waits_for_recording = finished.recording in (Recording.EXPECTED, Recording.FETCHED)
     if waits_for_recording:
         wakes = (Wake(now + DOCUMENT_AFTER, "document"),) if rules.drive else ()
-        return Transition(finished, tuple(owed), wakes)
+        return Transition(finished, tuple(owed), wakes, remember=remember)
     documented = _document(finished, rules)
-    return replace(documented, owed=(*owed, *documented.owed))
+    return replace(documented, owed=(*owed, *documented.owed), remember=remember)
+
+
+def _update(record: str) -> Owed:
+    """One record is written by one call at a time, so that each reads what the others left."""
+    key = f"record:{record}"
+    return Owed(key, UpdateRecord(record), Priority.CRM, ("finish",), mutex=key)
 
 
 def _attached(call: Call, event: RecordingAttached, rules: Rules) -> Transition:
@@ -386,8 +370,12 @@ def _given_up(call: Call, event: GivenUp, rules: Rules) -> Transition:
     known = replace(call, notes=call.notes if note in call.notes else (*call.notes, note))
     owed: list[Owed] = []
     if known.recording in (Recording.EXPECTED, Recording.FETCHED):
-        known = replace(known, recording=Recording.MISSING, said_missing=True)
-        owed = _layout(known, rules, "layout:missing")
+        known = replace(known, recording=Recording.MISSING)
+        if known.recording_part == 1:  # else an earlier one hangs on the record, and it has a player
+            known = replace(known, said_missing=True)
+            owed = _layout(known, rules, "layout:missing")
+        known, further = _recording(known, rules)
+        owed += further
     if not known.finished or known.documents_owed:
         return Transition(known, tuple(owed))
     documented = _document(known, rules)

@@ -6,7 +6,7 @@ seconds, numbers E.164 with plus where the PBX's text could be read so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
@@ -36,6 +36,15 @@ class Leg:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """An earlier recording of a call whose attached file was replaced by a later one: its copy on Drive."""
+
+    name: str
+    file_id: int
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """See the module. `id` is ours and goes to Bitrix24 as EXTERNAL_CALL_ID."""
 
@@ -59,7 +68,15 @@ class Call:
     cause: int | None = None
     meta: str | None = None
     source: str | None = None
+    site: str | None = None
+    """The web site that a callback came from; such a call has no line of ours."""
+    dialer_id: str | None = None
+    dial_attempts: int | None = None
+    wait_seconds: int | None = None
+    """How long the callee waited for an operator."""
     link: str | None = None
+    more_links: tuple[str, ...] = ()
+    """Links to further recordings of this call, one for each leg of a transfer; secrets too."""
     ringing: tuple[str, ...] = ()
     """Extensions that were offered the call, in the order in which we heard of them."""
     last_operators: tuple[str, ...] = ()
@@ -70,6 +87,7 @@ class Call:
     register_owed: bool = False
     register_extension: str | None = None
     bitrix_call_id: str | None = None
+    register_doubted_at: float | None = None
     heard_bitrix_id: str | None = None
     """A CALL_ID that the portal's event named while our own answer was still out."""
     user_id: int | None = None
@@ -88,6 +106,9 @@ class Call:
     finished: bool = False
     activity_id: int | None = None
     recording: Recording = Recording.NONE
+    """Of the recording in hand, number `recording_part` of `links`; those before it are `kept`."""
+    recording_part: int = 1
+    kept: tuple[Kept, ...] = ()
     said_missing: bool = False
     """Whether the record's own block says that the recording is missing."""
     recording_file: str | None = None
@@ -110,8 +131,19 @@ class Call:
         return self.phase in (Phase.ANNOUNCED, Phase.RINGING, Phase.TALKING)
 
     @property
+    def links(self) -> tuple[str, ...]:
+        """All recordings' links, in the order in which we heard of them."""
+        return (self.link, *self.more_links) if self.link else self.more_links
+
+    @property
     def owner(self) -> str | None:
-        """The extension that the call belongs to: the last who talked, else the first who rang."""
+        """The extension that the call belongs to: the last who talked, else the first who rang.
+
+        Once the end names who talked, it decides (unitalk.md §5, «the terminal event wins»): webhooks
+        may overtake each other, so the order in which answers reached us proves nothing.
+        """
+        if self.outcome is Outcome.ANSWERED and self.last_operators:
+            return self.last_operators[-1]
         if self.legs:
             return self.legs[-1].extension
         if self.last_operators:
@@ -130,7 +162,7 @@ def pack(call: Call) -> dict[str, Any]:
     for f in fields(call):
         value = getattr(call, f.name)
         if value != f.default:
-            data[f.name] = [[leg.extension, leg.answered_at] for leg in value] if f.name == "legs" else value
+            data[f.name] = [list(astuple(part)) for part in value] if f.name in _PARTS else value
     return data
 
 
@@ -141,8 +173,8 @@ def unpack(data: dict[str, Any]) -> Call:
         if f.name not in data:
             continue
         value = data[f.name]
-        if f.name == "legs":
-            value = tuple(Leg(extension, at) for extension, at in value)
+        if make := _PARTS.get(f.name):
+            value = tuple(make(*part) for part in value)
         elif isinstance(value, list):
             value = tuple(value)
         elif f.name in _ENUMS:
@@ -151,6 +183,7 @@ def unpack(data: dict[str, Any]) -> Call:
     return Call(**known)
 
 
+_PARTS: dict[str, type[Leg] | type[Kept]] = {"legs": Leg, "kept": Kept}
 _ENUMS: dict[str, type[StrEnum]] = {
     "phase": Phase,
     "direction": Direction,

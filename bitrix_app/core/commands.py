@@ -96,6 +96,18 @@ class LayoutBlocks(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateRecord(Command):
+    """Write the call's disposition to a CRM record by `crm.item.update` (bitrix24.md §7.2).
+
+    What is written is decided when it is said: by the rules and by the record as they are then.
+    """
+
+    kind = "update_record"
+    record: str = ""
+    """`LEAD:1205`."""
+
+
+@dataclass(frozen=True, slots=True)
 class CopyRecording(Command):
     """Copy the attached recording into our Drive folder (bitrix24.md §8)."""
 
@@ -176,6 +188,7 @@ _KINDS: dict[str, type[Command]] = {
         FetchRecording,
         AttachRecording,
         LayoutBlocks,
+        UpdateRecord,
         CopyRecording,
         FileDocument,
         MoveCall,

@@ -20,14 +20,56 @@ LIVE_SPAN: Final = 3 * 3600.0
 
 def match(facts: Facts, candidates: Iterable[Call], now: float) -> Call | None:
     """The call that `facts` speak of, or `None` for a new one."""
-    for call in candidates:
+    calls = tuple(candidates)
+    for call in calls:
         if facts.pbx_dbid and call.pbx_dbid:
             if facts.pbx_dbid == call.pbx_dbid:
                 return call
             continue  # two lasting ids are two calls, whatever else agrees
         if facts.pbx_id and facts.pbx_id == call.pbx_id and _same_time(facts, call, now):
             return call
-    return None
+    return _by_client(facts, [call for call in calls if _may_be(facts, call)], now)
+
+
+def needs_client(facts: Facts) -> bool:
+    """Whether ids may not be enough: a template without them, or a dialer, whose own events and the plain
+    events of the same call need not carry the same ids (unitalk.md §3.8)."""
+    return facts.number is not None and (
+        facts.pbx_id is None or facts.dialer_id is not None or _dialled(facts)
+    )
+
+
+def _dialled(facts: Facts) -> bool:
+    return (facts.source or "").upper() == "AUTODIAL"
+
+
+def _by_client(facts: Facts, calls: list[Call], now: float) -> Call | None:
+    """Line, client and start (unitalk.md §4.4). Where a start is not told, only the client's one living
+    call can be meant."""
+    for call in calls:
+        both = facts.started_at is not None and call.started_at is not None
+        if both and abs((facts.started_at or 0.0) - (call.started_at or 0.0)) <= SAME_START:
+            return call
+    living = [
+        call
+        for call in calls
+        if call.is_live
+        and (facts.started_at is None or call.started_at is None)
+        and abs(now - call.first_seen_at) <= LIVE_SPAN
+    ]
+    return living[0] if len(living) == 1 else None
+
+
+def _may_be(facts: Facts, call: Call) -> bool:
+    """The same client, and nothing that was said of both speaks against it."""
+    pairs = (
+        (facts.pbx_id, call.pbx_id),
+        (facts.pbx_dbid, call.pbx_dbid),
+        (facts.line, call.line),
+        (facts.direction, call.direction),
+    )
+    against = any(one is not None and other is not None and one != other for one, other in pairs)
+    return facts.number is not None and facts.number == call.number and not against
 
 
 def _same_time(facts: Facts, call: Call, now: float) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bitrix_app.core.outcome import Outcome
+from bitrix_app.core.record_memory import Past
 
 
 class Direction(StrEnum):
@@ -34,7 +35,9 @@ class Facts:
     came, `number_note` why there is no number in it, in words. `started_at` is unix seconds.
     `full_seconds` and `talk_seconds` are whole seconds. `extensions` are PBX inner lines in the order
     given: ringing ones, on ANSWERED the first is the one who picked up. `link` is the recording's
-    address, a secret (unitalk.md §3.6).
+    address, a secret (unitalk.md §3.6). `line` is the external line in digits; a callback from a web
+    site has none, but the `site`'s name. `dialer_id`, `dial_attempts` so far and `wait_seconds` for an
+    operator are the autodialer's (unitalk.md §3.8).
     """
 
     pbx_id: str | None = None
@@ -55,6 +58,10 @@ class Facts:
     cause: int | None = None
     meta: str | None = None
     source: str | None = None
+    site: str | None = None
+    dialer_id: str | None = None
+    dial_attempts: int | None = None
+    wait_seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +101,10 @@ class Registered:
     crm_id: int | None = None
     created: tuple[str, ...] = ()
     """CRM objects that Bitrix24 made for this call, as `LEAD:1205`."""
+    doubted_at: float | None = None
+    """When an earlier try's answer was lost (unix seconds): it may land until the doubt matured."""
     note: str | None = None
-    """Why no client was found by the number."""
+    """Why no client was found by the number, and what Bitrix24 said when it would not make one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +162,15 @@ class DocumentFiled:
 
 
 @dataclass(frozen=True, slots=True)
+class Disposed:
+    """The call's disposition on a CRM record is settled; `past` is what the record's memory keeps."""
+
+    past: Past
+    note: str = ""
+    """What a person may want to know: superseded, left alone, taken as written."""
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """A command without facts of its own (show, hide, layout, notice) took effect."""
 
@@ -193,6 +211,7 @@ CallEvent = (
     | RecordingAttached
     | RecordingCopied
     | DocumentFiled
+    | Disposed
     | Done
     | Moved
     | GivenUp

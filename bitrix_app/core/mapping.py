@@ -119,6 +119,15 @@ def is_missed(call: Call) -> bool:
     return call.direction is Direction.IN or call.outcome is Outcome.LOST_BY_US
 
 
+def _first_talker(call: Call) -> str | None:
+    """Who of several talked first: by the end where it names them all, since webhooks overtake each
+    other; an end that names one names the last (unitalk.md §5).
+    """
+    if call.outcome is Outcome.ANSWERED and len(call.last_operators) > 1:
+        return call.last_operators[0]
+    return call.legs[0].extension if len(call.legs) > 1 else call.owner
+
+
 def closing_plan(call: Call, settings: PortalSettings, extension: str | None = None) -> Plan:
     """Whose `call` is by the portal's rules, now that it is over (field: missed, queued, transferred).
 
@@ -127,8 +136,8 @@ def closing_plan(call: Call, settings: PortalSettings, extension: str | None = N
     calls are `extension`'s, or who the call itself says.
     """
     if call.legs:
-        leg = call.legs[0] if settings.transfer_owner == "first" else call.legs[-1]
-        return Plan((Wish.AGENT,), leg.extension)
+        first = settings.transfer_owner == "first"
+        return Plan((Wish.AGENT,), _first_talker(call) if first else call.owner)
     if not is_missed(call):
         return Plan((Wish.AGENT,), extension or call.owner)
     last = call.ringing[-1] if call.ringing else None

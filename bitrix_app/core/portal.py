@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
+from bitrix_app.core import dispositions as rules_of
+from bitrix_app.core.abilities import grants
+from bitrix_app.core.dispositions import Rule
 from bitrix_app.core.transition import Rules
 
 
@@ -58,6 +61,9 @@ class PortalSettings:
         """The zone for people of a line. The PBX's own clock is always `pbx_timezone`."""
         return self.line_zones.get(line or "", self.pbx_timezone)
 
+    dispositions: tuple[Rule, ...] = ()
+    """What a call's outcome means in the CRM; without rules nothing is written but the call."""
+
     @property
     def rules(self) -> Rules:
         return Rules(
@@ -66,16 +72,20 @@ class PortalSettings:
             drive=self.drive,
             drive_recordings=self.drive_recordings,
             layout=self.layout,
+            dispositions=self.dispositions,
         )
 
 
 def pack_settings(settings: PortalSettings) -> dict[str, Any]:
     """JSON-able; only what differs from the defaults."""
-    return {
+    data = {
         f.name: (dict(v) if isinstance(v, Mapping) else v)
         for f in fields(settings)
         if (v := getattr(settings, f.name)) != getattr(_DEFAULTS, f.name)
     }
+    if "dispositions" in data:
+        data["dispositions"] = [rules_of.pack(rule) for rule in settings.dispositions]
+    return data
 
 
 def unpack_settings(data: Mapping[str, Any]) -> PortalSettings:
@@ -85,6 +95,8 @@ def unpack_settings(data: Mapping[str, Any]) -> PortalSettings:
         for name, value in data.items()
         if name in names
     }
+    if "dispositions" in known:
+        known["dispositions"] = tuple(rules_of.unpack(rule) for rule in known["dispositions"])
     return PortalSettings(**known)
 
 
@@ -124,6 +136,16 @@ class Portal:
     @property
     def works(self) -> bool:
         return self.state in (PortalState.ACTIVE, PortalState.INSTALLING)
+
+    def can(self, *any_of: str) -> bool:
+        """Whether the portal granted one of these scopes, as far as we were told."""
+        return grants(self.scope, *any_of)
+
+    @property
+    def rules(self) -> Rules:
+        """The administrator's rules, without what the portal does not let us do: it is not owed."""
+        rules = self.settings.rules
+        return replace(rules, drive=rules.drive and self.can("disk"), layout=rules.layout and self.can("crm"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,8 @@ JITTER: Final = 0.2
 DOUBT_MATURES: Final = 60.0
 """Seconds until a lost write can no longer land: the vendor's own limit for a request."""
 LATER_DEFAULT: Final = 60.0
+LATER_LEAST: Final = 0.05
+"""Whoever comes back at the very instant may still be refused, and would ask in a circle."""
 LATEST: Final = 24 * HOUR
 """No vendor's «come back at» is believed beyond this."""
 
@@ -93,7 +95,8 @@ def decide(
         return GiveUp(trouble.message)
     if trouble.verdict is Verdict.LATER:
         at = trouble.retry_at if trouble.retry_at is not None else now + LATER_DEFAULT
-        return RetryAt(min(max(at, now), now + LATEST), counted=False, doubt=False, reason=trouble.code)
+        at = min(max(at, now + LATER_LEAST), now + LATEST)
+        return RetryAt(at, counted=False, doubt=False, reason=trouble.code)
     pauses = policy(kind).pauses
     if attempts > len(pauses):
         return GiveUp(f"{len(pauses) + 1} tries failed, the last one: {trouble.message}")

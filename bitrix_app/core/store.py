@@ -17,6 +17,7 @@ from bitrix_app.core.advance import Owed, Transition
 from bitrix_app.core.call import Call
 from bitrix_app.core.jobs import Attempt, Job, JobError, JobState
 from bitrix_app.core.portal import Portal, Snapshot, TokenPair
+from bitrix_app.core.record_memory import Past
 from bitrix_app.core.repair import Repair
 
 T = TypeVar("T")
@@ -112,10 +113,14 @@ class Unit(Protocol):
         """Calls with this live id or this lasting id, the newest first, at most 20."""
         ...
 
+    async def calls_of_client(self, portal: str, number: str, since: float) -> Sequence[Call]:
+        """Calls with this number (digits) first seen after `since`, the newest first, at most 20."""
+        ...
+
     async def call_by_bitrix_id(self, portal: str, bitrix_call_id: str) -> Call | None: ...
 
     async def calls_without_bitrix_id(self, portal: str, number: str, since: float) -> Sequence[Call]:
-        """Calls with this number (digits) that Bitrix24 has not named yet, started after `since`."""
+        """Calls with this number (digits) that Bitrix24 has not named yet, first seen after `since`."""
         ...
 
     async def unmatched_calls(self, portal: str, extension: str, limit: int) -> Sequence[Call]:
@@ -135,6 +140,15 @@ class Unit(Protocol):
 
     async def owe(self, portal: str, lane: str, owed: Iterable[Owed], now: float) -> int:
         """Queue the portal's own work; a key whose job is over is queued anew."""
+        ...
+
+    async def record_history(self, portal: str, record: str) -> Sequence[Past]:
+        """Finished calls of a CRM record as they were remembered, the newest end first, at most 200;
+        each says whether its own write is still owed."""
+        ...
+
+    async def remember(self, portal: str, past: Past) -> None:
+        """Keep what a record has to remember of a call; the later saying stands."""
         ...
 
     async def job(self, job_id: int) -> Job | None: ...
@@ -159,6 +173,10 @@ class Unit(Protocol):
         """Remove a wake that came due; false when somebody else took it or it was moved."""
         ...
 
+    async def snapshot(self, portal: str, kind: str) -> Snapshot | None: ...
+
+    async def save_snapshot(self, portal: str, snapshot: Snapshot) -> None: ...
+
     async def portal(self, member_id: str) -> Portal | None: ...
 
     async def save_portal(self, portal: Portal) -> None: ...
@@ -180,7 +198,11 @@ class Unit(Protocol):
     async def delete_pairs(self, member_id: str) -> None: ...
 
     async def stop_jobs(self, member_id: str, reason: str) -> int:
-        """Cancel every open job and wake of a portal (uninstall)."""
+        """Cancel every open job of a portal (uninstall); the calls' timers stay for its return."""
+        ...
+
+    async def revive_stopped(self, member_id: str, now: float) -> int:
+        """Queue again what `stop_jobs` cancelled: the portal came back, its calls are still owed."""
         ...
 
     async def erase_portal(self, member_id: str) -> None:

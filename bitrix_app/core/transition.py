@@ -1,4 +1,4 @@
-"""What follows from an event, as values: the next call, what is owed, when to come back. Pure."""
+"""What a transition of a call consists of: the next call, what is owed, when to come back."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from bitrix_app.core.call import Call
 from bitrix_app.core.commands import Command, Priority
+from bitrix_app.core.dispositions import Rule
+from bitrix_app.core.record_memory import Past
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,7 @@ class Rules:
     drive: bool = True
     drive_recordings: bool = True
     layout: bool = True
+    dispositions: tuple[Rule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +57,5 @@ class Transition:
     unwake: tuple[str, ...] = ()
     cancel: tuple[str, ...] = field(default=())
     """Kinds of commands of this call that no longer make sense when they have not begun."""
+    remember: tuple[Past, ...] = ()
+    """What the memory of CRM records has to keep of this call."""

@@ -16,6 +16,7 @@ from bitrix_app.sandbox.crm_fields import (
     is_user_field,
     known_fields,
     new_name,
+    old_name,
 )
 from bitrix_app.sandbox.errors import RestError
 from bitrix_app.sandbox.query import Page, matches, page_of, sort_rows, split_key
@@ -81,7 +82,7 @@ def _fields(hit: Hit, type_id: int) -> dict[str, Any]:
     raw = hit.params.get("fields")
     if not isinstance(raw, Mapping):
         raise RestError("INVALID_ARG_VALUE", "Parameter 'fields' must be array.")
-    original = str(hit.params.get("useOriginalUfNames", "N")) == "Y"
+    original = _original(hit)
     values: dict[str, Any] = {}
     for name, value in raw.items():
         if original and str(name).startswith("UF_CRM_"):
@@ -91,22 +92,35 @@ def _fields(hit: Hit, type_id: int) -> dict[str, Any]:
     return values
 
 
+def _original(hit: Hit) -> bool:
+    """Whether user fields go by their original names, in both directions (§7.2)."""
+    return str(hit.params.get("useOriginalUfNames", "N")) == "Y"
+
+
+def _named(hit: Hit, type_id: int, values: dict[str, Any]) -> dict[str, Any]:
+    if not _original(hit):
+        return values
+    return {(old_name(type_id, k) if is_user_field(k) else k): v for k, v in values.items()}
+
+
 @METHODS.add("crm.item.get", "crm")
 def get(hit: Hit) -> dict[str, Any]:
-    return {"item": show(_item(hit))}
+    item = _item(hit)
+    return {"item": _named(hit, item.type_id, show(item))}
 
 
 @METHODS.add("crm.item.add", "crm")
 def add(hit: Hit) -> dict[str, Any]:
     type_id = _type(hit)
-    return {"item": show(crm.create(hit.world, type_id, _fields(hit, type_id), hit.user_id))}
+    created = crm.create(hit.world, type_id, _fields(hit, type_id), hit.user_id)
+    return {"item": _named(hit, type_id, show(created))}
 
 
 @METHODS.add("crm.item.update", "crm")
 def update(hit: Hit) -> dict[str, Any]:
     item = _item(hit)
     crm.update(hit.world, item, _fields(hit, item.type_id), hit.user_id)
-    return {"item": show(item)}
+    return {"item": _named(hit, item.type_id, show(item))}
 
 
 @METHODS.add("crm.item.delete", "crm")

@@ -22,9 +22,10 @@ from rich.console import Console
 from bitrix_app import logs
 from bitrix_app.app import House, compose
 from bitrix_app.clock import SystemClock
-from bitrix_app.core.ports import HttpRequest
+from bitrix_app.core.ports import Clock, HttpRequest
 from bitrix_app.core.store import StoreUnavailable
 from bitrix_app.gateway import HttpGateway
+from bitrix_app.sandbox.fault_buttons import fault_panel
 from bitrix_app.sandbox.oauth import AppCard
 from bitrix_app.sandbox.portal import SandboxPortal
 from bitrix_app.sandbox.seed import ADMIN, seed_demo
@@ -66,6 +67,7 @@ async def run_demo(port: int) -> None:
             _say.print(f"  Portal (open this):  [bold]{up.portal_url}[/bold]")
             _say.print(f"  Application:         {up.app_url}")
             _say.print("  Calls, cards, recordings and Drive files appear within half a minute.")
+            _say.print("  Buttons at the top of the page make things go wrong; watch them heal.")
             _say.print("  Ctrl-C stops everything; nothing is kept.")
             _say.print()
             traffic = Traffic(up.pbx, clients=_clients())
@@ -101,22 +103,33 @@ def _clients() -> list[tuple[str, str]]:
 
 
 @asynccontextmanager
-async def stage(port: int, folder: Path) -> AsyncIterator[Stage]:
-    """The servers on four ports from `port` (0: free ones), the app installed and connected."""
+async def stage(
+    port: int,
+    folder: Path,
+    *,
+    scopes: tuple[str, ...] = SCOPES,
+    crm_mode: int = 1,
+    clock: Clock | None = None,
+) -> AsyncIterator[Stage]:
+    """The servers on four ports from `port` (0: free ones), the app installed and connected.
+
+    `scopes` are granted by the portal, `crm_mode` is 1 (classic) or 2 (simple).
+    """
     socks = [listen(HOST, port + n if port else 0) for n in range(4)]
     portal_url, auth_url, pbx_url, app_url = (f"http://{HOST}:{s.getsockname()[1]}" for s in socks)
-    clock = SystemClock()
+    clock = clock or SystemClock()
     http = HttpGateway(allow_loopback=True)
     card = AppCard(
         client_id="local.5f0c1e9a7b42d6.10203040",
         client_secret=secrets.token_urlsafe(32),
         app_url=f"{app_url}/bitrix/app",
         install_url=f"{app_url}/bitrix/install",
-        scopes=SCOPES,
+        scopes=scopes,
     )
-    portal = SandboxPortal(clock, http, base_url=portal_url, auth_url=auth_url, card=card)
+    portal = SandboxPortal(clock, http, base_url=portal_url, auth_url=auth_url, card=card, crm_mode=crm_mode)
     seed_demo(portal)
     pbx = SandboxPbx(clock, http, base_url=pbx_url)
+    portal.fault_buttons = fault_panel(portal, pbx)
     token = secrets.token_urlsafe(24)
     settings = alone(
         allow_loopback=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
@@ -24,6 +24,14 @@ _HERE = Path(__file__).parent
 _ROWS = 100
 
 
+class FaultButtons(Protocol):
+    """Fault buttons that whoever put up the portal gives to its page (`portal.fault_buttons`)."""
+
+    def rows(self) -> list[dict[str, Any]]: ...
+
+    def press(self, code: str) -> bool: ...
+
+
 class Pages:
     """Routes for people. None of this exists for the app: it only sees frames, events and REST."""
 
@@ -40,6 +48,7 @@ class Pages:
             Route("/sandbox/install-finish", self._finish_install, methods=["POST"]),
             Route("/sandbox/call", self._call, methods=["POST"]),
             Route("/sandbox/callback", self._callback, methods=["POST"]),
+            Route("/sandbox/fault", self._fault, methods=["POST"]),
             Route("/sandbox/options", self._options, methods=["POST"]),
             Route("/sandbox/file/{number:int}", self._file),
             Mount("/sandbox/static", StaticFiles(directory=_HERE / "static")),
@@ -87,6 +96,7 @@ class Pages:
                 {"code": one.code, "title": one.title, "handler": one.handler}
                 for one in state.placements if portal.world.installed
             ],
+            "faults": portal.fault_buttons.rows() if portal.fault_buttons else [],
         }  # fmt: skip
 
     def _records(self) -> list[CrmItem]:
@@ -240,6 +250,13 @@ class Pages:
             return json_reply({"error": "number is needed"}, 400)
         self._portal.people.request_callback(number)
         return json_reply({"ok": True})
+
+    async def _fault(self, request: Request) -> Response:
+        """A fault button; the new state comes back."""
+        panel, code = self._portal.fault_buttons, str((await _body(request)).get("code") or "")
+        if panel is None or not panel.press(code):
+            return json_reply({"error": "no such fault"}, 404)
+        return json_reply({"faults": panel.rows()})
 
     async def _options(self, request: Request) -> Response:
         """`setAppOption` and `setUserOption` of the frame."""

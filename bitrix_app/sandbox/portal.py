@@ -42,7 +42,7 @@ from bitrix_app.sandbox.inspection import Effects, Inspection
 from bitrix_app.sandbox.lifecycle import Frame, Lifecycle
 from bitrix_app.sandbox.limits import Limits
 from bitrix_app.sandbox.oauth import AppCard, SandboxAuthServer
-from bitrix_app.sandbox.pages import Pages
+from bitrix_app.sandbox.pages import FaultButtons, Pages
 from bitrix_app.sandbox.people import People
 from bitrix_app.sandbox.replies import SandboxApp
 from bitrix_app.sandbox.rest import Rest
@@ -110,6 +110,7 @@ class SandboxPortal(Inspection):
         self.life = Lifecycle(self.world)
         self.people = People(self.world)
         self._transfers = Transfers(self.world, self.limits, self.faults, self.rest)
+        self.fault_buttons: FaultButtons | None = None  # fault buttons on the page, when somebody brings them
         self._old_hosts: dict[str, str] = {}
         crm_directory.fill(self.state)
         drive.common_storage(self.world)
@@ -184,13 +185,14 @@ class SandboxPortal(Inspection):
         """The tables, for tests that need more than the views."""
         return self.world.state
 
-    def add_user(self, user: User) -> User:
-        """An employee; told to ONUSERADD handlers."""
+    def add_user(self, user: User, by: int | None = None) -> User:
+        """An employee, invited `by` another; told to ONUSERADD handlers."""
         self.state.users[user.id] = user
-        data = {"ID": user.id, "ACTIVE": "Y", "NAME": user.name, "LAST_NAME": user.last_name,
-        "EMAIL": user.email,
-                "UF_DEPARTMENT": user.departments, "WORK_POSITION": user.position}  # fmt: skip
-        self.world.emit("ONUSERADD", data, None)
+        data = {"ID": user.id, "ACTIVE": "Y", "EMAIL": user.email, "NAME": user.name,
+                "LAST_NAME": user.last_name, "PERSONAL_GENDER": "", "PERSONAL_BIRTHDAY": "",
+                "UF_DEPARTMENT": user.departments, "DATE_REGISTER": self.world.now_iso(),
+                "WORK_POSITION": user.position, "UF_EMPLOYMENT_DATE": ""}  # fmt: skip
+        self.world.emit("ONUSERADD", data, by)
         return user
 
     def add_department(self, department: Department) -> Department:

@@ -158,7 +158,7 @@ def timeman_status(hit: Hit) -> dict[str, Any]:
         "TIME_LEAKS": "00:17:53",
         "ACTIVE": status != "EXPIRED",
         "IP_OPEN": "",
-        "IP_CLOSE": None if status == "EXPIRED" else "",
+        "IP_CLOSE": None if running else "",
         "LAT_OPEN": 0,
         "LON_OPEN": 0,
         "LAT_CLOSE": 0,

@@ -8,23 +8,26 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bitrix_app.core.portal import Portal, PortalState
-from bitrix_app.web.calls import Calls, words
+from bitrix_app.web.abilities_view import abilities_json
+from bitrix_app.web.calls import Calls
 from bitrix_app.web.deps import WebDeps
 from bitrix_app.web.frames import Opened, open_frame
 from bitrix_app.web.install import install, not_admin
+from bitrix_app.web.languages import asked_language
 from bitrix_app.web.pages import render
 from bitrix_app.web.problems import Problem
 from bitrix_app.web.session import Role, Session, Visit, bearer, visit
 from bitrix_app.web.settings_page import webhook_addresses
 from bitrix_app.web.shell import shell
+from bitrix_app.words import Words, mark
 
 RECENT: Final = 10
 STATE_WORDS: Final = {
-    PortalState.ACTIVE: ("done", "Connected"),
-    PortalState.INSTALLING: ("waiting", "The installation is not finished yet"),
-    PortalState.NEEDS_REAUTH: ("attention", "An administrator has to open this application once"),
-    PortalState.SUSPENDED: ("attention", "Paused: the Bitrix24 plan or the trial is over"),
-    PortalState.UNINSTALLED: ("attention", "Not installed"),
+    PortalState.ACTIVE: ("done", mark("Connected")),
+    PortalState.INSTALLING: ("waiting", mark("The installation is not finished yet")),
+    PortalState.NEEDS_REAUTH: ("attention", mark("An administrator has to open this application once")),
+    PortalState.SUSPENDED: ("attention", mark("Paused: the Bitrix24 plan or the trial is over")),
+    PortalState.UNINSTALLED: ("attention", mark("Not installed")),
 }
 
 
@@ -64,9 +67,9 @@ class AppPage:
             return await self._home(await visit(request, self._deps))
         return await self.hint(request)
 
-    async def hint(self, _request: Request) -> Response:
+    async def hint(self, request: Request) -> Response:
         """Opened outside Bitrix24: say so, with 200 (the Market checks it by HEAD)."""
-        return render("hint.html", {"language": "en"})
+        return render("hint.html", {"language": asked_language(request)})
 
     async def _heal(self, opened: Opened) -> Portal:
         return await self._deps.portals.heal(
@@ -88,31 +91,41 @@ class AppPage:
 
     async def _home(self, seen: Visit, *, missing: bool = False) -> Response:
         page = await self._calls.page(seen, RECENT)
-        values = shell(self._deps, seen, "home") | page | words() | {"missing": missing}
+        values = shell(self._deps, seen, "home") | page | {"missing": missing}
         values |= await self._connections(seen) if seen.session.is_admin else {"connections": []}
         return render("home.html", values)
 
     async def _connections(self, seen: Visit) -> dict[str, Any]:
         """Is everything joined up? Three rows with a sign, words and what to do."""
-        portal = seen.portal
-        state, said = STATE_WORDS[portal.state]
+        portal, words = seen.portal, Words(seen.session.language)
+        state, text = STATE_WORDS[portal.state]
+        said = words.say(text)
+        if portal.state_reason and not portal.works:
+            said = f"{said} ({portal.state_reason})"
         tokens = await self._deps.store.webhook_tokens(portal.member_id)
         heard = max((t.last_used_at for t in tokens if t.last_used_at is not None), default=None)
         return {
             "connections": [
-                {"name": "Bitrix24", "state": state, "words": portal.state_reason or said, "at": None},
+                {"name": words.say("Bitrix24"), "state": state, "words": said, "at": None},
                 {
-                    "name": "Unitalk API key",
+                    "name": words.say("Unitalk API key"),
                     "state": "done" if portal.unitalk_key else "waiting",
-                    "words": "Stored" if portal.unitalk_key else "Not entered yet: see Settings",
+                    "words": words.say("Stored")
+                    if portal.unitalk_key
+                    else words.say("Not entered yet: see Settings"),
                     "at": None,
                 },
                 {
-                    "name": "Unitalk events",
+                    "name": words.say("Unitalk events"),
                     "state": "done" if heard else "waiting",
-                    "words": "Last received" if heard else "None received yet: copy the addresses below",
+                    "words": words.say("Last received")
+                    if heard
+                    else words.say("None received yet: copy the addresses below"),
                     "at": heard,
                 },
             ],
-            "webhooks": await webhook_addresses(self._deps, portal),
+            "webhooks": await webhook_addresses(self._deps, portal, words),
+            "abilities": abilities_json(
+                portal, await self._deps.store.snapshot(portal.member_id, "abilities")
+            ),
         }

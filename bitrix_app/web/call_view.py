@@ -11,34 +11,9 @@ from bitrix_app.core.jobs import Attempt, Job, JobError
 from bitrix_app.core.portal import Snapshot
 from bitrix_app.logs import redact_secrets
 from bitrix_app.web.pages import iso
+from bitrix_app.words import Words, mark
 
-STEP_WORDS: Final[Mapping[str, str]] = {
-    "register": "Call opened in Bitrix24",
-    "show": "Card shown",
-    "hide": "Card closed",
-    "finish": "Call written to the CRM",
-    "fetch_recording": "Recording fetched",
-    "attach_recording": "Recording attached",
-    "layout": "Summary put on the record",
-    "move_call": "Given to another person",
-    "drive_copy": "Recording copied to Drive",
-    "drive_document": "Document filed on Drive",
-    "notify": "Notice sent",
-}
-STATE_WORDS: Final[Mapping[str, str]] = {
-    "blocked": "waits for an earlier step",
-    "waiting": "waiting",
-    "running": "running",
-    "retrying": "will be tried again",
-    "attention": "needs a person",
-    "done": "done",
-    "cancelled": "cancelled",
-}
-STATE_SIGNS: Final[Mapping[str, str]] = {
-    "blocked": "⏸", "waiting": "…", "running": "▶", "retrying": "↻",
-    "attention": "!", "done": "✓", "cancelled": "×",
-}  # fmt: skip
-DIRECTION_SIGNS: Final[Mapping[str, str]] = {"in": "↙", "out": "↗", "inner": "↔"}
+ENGLISH: Final = Words()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +22,21 @@ class People:
 
     names: Mapping[int, str]
     extensions: Mapping[int, str]
+    words: Words = ENGLISH
 
     def name(self, user_id: int | None) -> str:
         if user_id is None:
             return "–"
-        return self.names.get(user_id) or f"User {user_id}"
+        return self.names.get(user_id) or self.words.say("User {user_id}", user_id=user_id)
 
 
-def people_of(snapshot: Snapshot | None) -> People:
+def people_of(snapshot: Snapshot | None, words: Words = ENGLISH) -> People:
     """Reads the snapshot `agents`; without one every user is a number."""
     items = [item for item in (snapshot.items if snapshot else ()) if isinstance(item.get("user_id"), int)]
     return People(
         {item["user_id"]: str(item.get("name") or "") for item in items},
         {item["user_id"]: str(item["extension"]) for item in items if item.get("extension")},
+        words,
     )
 
 
@@ -71,8 +48,8 @@ def belongs_to(call: Call, user_id: int, people: People) -> bool:
     return mine is not None and (mine == call.owner or (call.is_live and mine in call.ringing))
 
 
-def call_json(call: Call, jobs: Sequence[Job]) -> dict[str, Any]:
-    """The public shape of a call."""
+def call_json(call: Call, jobs: Sequence[Job], words: Words) -> dict[str, Any]:
+    """The public shape of a call; codes are the same in every language, texts are the reader's."""
     document = next((job for job in jobs if job.kind == "drive_document"), None)
     return {
         "id": call.id,
@@ -82,6 +59,8 @@ def call_json(call: Call, jobs: Sequence[Job]) -> dict[str, Any]:
         "direction": call.direction.value if call.direction else None,
         "number": call.number or call.raw_number,
         "line": call.line,
+        "site": call.site,
+        "dialer_id": call.dialer_id,
         "agent_user_id": call.user_id,
         "state": call.phase.value,
         "outcome": call.outcome.value if call.outcome else None,
@@ -99,33 +78,34 @@ def call_json(call: Call, jobs: Sequence[Job]) -> dict[str, Any]:
             "document": call.document_name,
             "recording": call.drive_copy_name,
         },
-        "steps": [step_json(job) for job in jobs],
+        "steps": [step_json(job, words) for job in jobs],
     }
 
 
 OWNER_WORDS: Final[Mapping[str, str]] = {
-    "override": "the extension is given to this person in our settings",
-    "extension": "the extension is this person's inner number in Bitrix24",
-    "responsible": "this person is responsible for the client",
-    "group": "default of the PBX group",
-    "line": "default of the line",
-    "default": "default of the portal",
-    "installer": "nobody else is set: whoever installed the application",
+    "override": mark("the extension is given to this person in our settings"),
+    "extension": mark("the extension is this person's inner number in Bitrix24"),
+    "responsible": mark("this person is responsible for the client"),
+    "group": mark("default of the PBX group"),
+    "line": mark("default of the line"),
+    "default": mark("default of the portal"),
+    "installer": mark("nobody else is set: whoever installed the application"),
 }
 
 
-def owner_json(call: Call) -> dict[str, Any]:
+def owner_json(call: Call, words: Words) -> dict[str, Any]:
     """Whose the call is and why; `unmatched` is the extension that nobody had."""
+    by = OWNER_WORDS.get(call.owner_by or "")
     return {
         "user_id": call.user_id,
         "by": call.owner_by,
-        "words": OWNER_WORDS.get(call.owner_by or ""),
+        "words": words.say(by) if by else None,
         "unmatched": call.unmatched,
         "moved": call.repair is not None and call.moved is not None,
     }
 
 
-def step_json(job: Job) -> dict[str, Any]:
+def step_json(job: Job, words: Words) -> dict[str, Any]:
     """One job as a step of the story; `at` is when it is due while it waits."""
     return {
         "name": job.kind,
@@ -133,29 +113,29 @@ def step_json(job: Job) -> dict[str, Any]:
         "state": job.state.value,
         "at": iso(job.due_at),
         "attempts": job.attempts,
-        "error": error_json(job.error),
+        "error": error_json(job.error, words),
     }
 
 
-def error_json(error: JobError | None) -> dict[str, str] | None:
+def error_json(error: JobError | None, words: Words) -> dict[str, str] | None:
     if error is None:
         return None
     return {
         "code": error.code,
         "category": error.category,
-        "message": redact_secrets(error.message),
-        "hint": error.hint,
+        "message": words.retell(redact_secrets(error.message)),
+        "hint": words.retell(error.hint),
         "who": error.who,
     }
 
 
-def attempt_json(attempt: Attempt) -> dict[str, Any]:
+def attempt_json(attempt: Attempt, words: Words) -> dict[str, Any]:
     return {
         "started_at": iso(attempt.started_at),
         "seconds": round(attempt.seconds, 3),
         "result": attempt.result,
         "code": attempt.code,
         "category": attempt.category,
-        "message": redact_secrets(attempt.message),
+        "message": words.retell(redact_secrets(attempt.message)),
         "next_at": iso(attempt.next_at),
     }

@@ -22,6 +22,7 @@ from bitrix_app.web.pages import iso, render, wants_html
 from bitrix_app.web.problems import Problem
 from bitrix_app.web.session import Visit, visit
 from bitrix_app.web.shell import shell
+from bitrix_app.words import Words
 
 PAGE: Final = 50
 MOST: Final = 100
@@ -41,13 +42,14 @@ class Calls:
         limit = _limit(request.query_params.get("limit"))
         page = await self.page(seen, limit, read_cursor(request.query_params.get("cursor")))
         if wants_html(request):
-            return render("calls.html", shell(self._deps, seen, "calls") | page | words())
+            return render("calls.html", shell(self._deps, seen, "calls") | page)
         return JSONResponse({"items": page["items"], "next": page["next"], "counts": {}})
 
     async def page(self, seen: Visit, limit: int, before: tuple[float, str] | None = None) -> dict[str, Any]:
         """`items`, `next` and `people` for one page of what this visitor may see."""
         store, member = self._deps.store, seen.portal.member_id
-        people = people_of(await store.snapshot(member, "agents"))
+        words = Words(seen.session.language)
+        people = people_of(await store.snapshot(member, "agents"), words)
         found: list[Call] = []
         scanned, more = 0, True
         while more and len(found) < limit and scanned < SCANNED:
@@ -61,7 +63,7 @@ class Calls:
                     if len(found) == limit:
                         more = more or call is not batch[-1]
                         break
-        items = [call_json(call, await store.lane(member, call.id)) for call in found]
+        items = [call_json(call, await store.lane(member, call.id), words) for call in found]
         return {
             "items": items,
             "next": write_cursor(before) if before is not None and more else None,
@@ -79,28 +81,29 @@ class Calls:
     def page_of(self, seen: Visit, story: dict[str, Any]) -> Response:
         """The page of one call."""
         values = {"call": story, "people": story["people"]}
-        return render("call.html", shell(self._deps, seen, "calls") | values | words())
+        return render("call.html", shell(self._deps, seen, "calls") | values)
 
     async def story(self, seen: Visit, call_id: str) -> dict[str, Any]:
         """The call, its steps with every attempt, its legs and what was odd. Raises 404."""
         store, member = self._deps.store, seen.portal.member_id
-        people = people_of(await store.snapshot(member, "agents"))
+        words = Words(seen.session.language)
+        people = people_of(await store.snapshot(member, "agents"), words)
         call = await store.call(member, call_id)
         if call is None or not may_see(call, seen, people):
             raise Problem.not_found()
         jobs = await store.lane(member, call.id)
-        story = call_json(call, jobs)
+        story = call_json(call, jobs, words)
         for step, job in zip(story["steps"], jobs, strict=True):
             attempts = await store.attempts(member, job.id)
-            step["history"] = [call_view.attempt_json(attempt) for attempt in attempts]
+            step["history"] = [call_view.attempt_json(attempt, words) for attempt in attempts]
         story["legs"] = [
             {"extension": leg.extension, "answered_at": iso(leg.answered_at)} for leg in call.legs
         ]
-        story["notes"] = [redact_secrets(note) for note in call.notes]
-        story["skipped"] = call.skipped
+        story["notes"] = [words.retell(redact_secrets(note)) for note in call.notes]
+        story["skipped"] = words.retell(call.skipped) if call.skipped else None
         story["raw_number"] = call.raw_number
         story["number_reason"] = _number_reason(call, seen)
-        story["owner"] = call_view.owner_json(call)
+        story["owner"] = call_view.owner_json(call, words)
         story["people"] = people
         return story
 
@@ -113,17 +116,8 @@ def _number_reason(call: Call, seen: Visit) -> str | None:
     """Why the call has no number that could be searched, in words."""
     if call.number or call.direction is Direction.INNER:
         return None
-    return read_number(call.raw_number, seen.portal.settings.country).reason or None
-
-
-def words() -> dict[str, Any]:
-    """Texts of the call pages, for translation later."""
-    return {
-        "step_words": call_view.STEP_WORDS,
-        "state_words": call_view.STATE_WORDS,
-        "state_signs": call_view.STATE_SIGNS,
-        "direction_signs": call_view.DIRECTION_SIGNS,
-    }
+    reason = read_number(call.raw_number, seen.portal.settings.country).reason
+    return Words(seen.session.language).retell(reason) or None
 
 
 def write_cursor(before: tuple[float, str]) -> str:

@@ -30,6 +30,8 @@ class Envelope:
     correlation_id: str
     frame_ancestors: tuple[str, ...] = ()
     script_sources: tuple[str, ...] = ()
+    language: str = ""
+    """The reader's language once it is known; see `languages.asked_language` for before."""
 
 
 def envelope(request: Request) -> Envelope:

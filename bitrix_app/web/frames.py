@@ -72,7 +72,7 @@ async def verify(deps: WebDeps, access_token: str, server: str, request: Request
         return await deps.verifier.verify(access_token, server)
     except Forbidden as refused:
         if refused.code == "INSECURE_PORTAL":
-            raise Problem.forbidden(f"{refused.message} {refused.hint}", "insecure_portal") from None
+            raise Problem.forbidden(refused.message, "insecure_portal", refused.hint) from None
         raise forged(refused.code) from None
     except Trouble as trouble:
         raise _nobody_vouches(trouble, request) from None

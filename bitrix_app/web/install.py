@@ -14,15 +14,17 @@ from bitrix_app.logs import redact_secrets
 from bitrix_app.web.deps import WebDeps
 from bitrix_app.web.envelope import envelope, origin_of
 from bitrix_app.web.frames import Opened, open_frame
+from bitrix_app.web.languages import INSTALLER_TEXTS, script_texts
 from bitrix_app.web.pages import render
 from bitrix_app.web.session import Role, visit
+from bitrix_app.words import Words, mark
 
 STEPS: Final = (
-    ("bindings", "portal:bindings", "Connecting events and pages to your Bitrix24"),
-    ("directory", "portal:directory", "Reading the list of employees"),
+    ("bindings", "portal:bindings", mark("Connecting events and pages to your Bitrix24")),
+    ("directory", "portal:directory", mark("Reading the list of employees")),
 )
 """(name, lane, words) of what an installation owes the portal."""
-VERIFIED: Final = "Your Bitrix24 is confirmed and stored"
+VERIFIED: Final = mark("Your Bitrix24 is confirmed and stored")
 FINISHING: Final = ("bindings",)
 """Steps without which the application would not work: `installFinish` waits for them."""
 
@@ -46,28 +48,29 @@ class Installer:
         session = self._deps.signer.issue(
             portal, opened.verified.user_id, Role.ADMIN, language, opened.profile.timezone
         )
-        steps = await self._steps(portal)
+        steps = await self._steps(portal, Words(language))
         values = {
             "session": session,
             "language": language,
             "portal_origin": origin_of(portal.client_endpoint),
             "bx24_js": self._deps.settings.bx24_js_url,
             "steps": steps,
+            "texts": script_texts(INSTALLER_TEXTS, language),
         }
         return render("installer.html", values)
 
     async def status(self, request: Request) -> Response:
         """`GET /bitrix/install/status`: the steps, and whether the page may finish."""
         seen = await visit(request, self._deps, admin=True)
-        steps = await self._steps(seen.portal)
+        steps = await self._steps(seen.portal, Words(seen.session.language))
         ready = all(step["state"] == "done" for step in steps if step["name"] in FINISHING)
         return JSONResponse({"steps": steps, "ready": ready})
 
-    async def _steps(self, portal: Portal) -> list[dict[str, Any]]:
-        steps: list[dict[str, Any]] = [step_of("verified", VERIFIED, "done")]
-        for name, lane, words in STEPS:
+    async def _steps(self, portal: Portal, words: Words) -> list[dict[str, Any]]:
+        steps: list[dict[str, Any]] = [step_of("verified", words.say(VERIFIED), "done")]
+        for name, lane, label in STEPS:
             jobs = await self._deps.store.lane(portal.member_id, lane)
-            steps.append(_state(name, words, jobs))
+            steps.append(_state(name, words.say(label), jobs, words))
         return steps
 
 
@@ -88,17 +91,18 @@ def not_admin(opened: Opened) -> Response:
     return render("not_admin.html", values, 403)
 
 
-def step_of(name: str, words: str, state: str, reason: str = "", hint: str = "") -> dict[str, Any]:
-    return {"name": name, "label": words, "state": state, "reason": reason, "hint": hint}
+def step_of(name: str, label: str, state: str, reason: str = "", hint: str = "") -> dict[str, Any]:
+    return {"name": name, "label": label, "state": state, "reason": reason, "hint": hint}
 
 
-def _state(name: str, words: str, jobs: Sequence[Job]) -> dict[str, Any]:
+def _state(name: str, label: str, jobs: Sequence[Job], words: Words) -> dict[str, Any]:
     """One step out of its lane: done when all of it is, attention as soon as one needs a person."""
     states = [_OVER.get(job.state, "waiting") for job in jobs]
     state = "attention" if "attention" in states else "waiting"
     if states and set(states) == {"done"}:
-        return step_of(name, words, "done")
+        return step_of(name, label, "done")
     errors = [job.error for job in jobs if job.error and job.state is not JobState.DONE]
     if not errors:
-        return step_of(name, words, state)
-    return step_of(name, words, state, redact_secrets(errors[0].message), errors[0].hint)
+        return step_of(name, label, state)
+    reason, hint = redact_secrets(errors[0].message), errors[0].hint
+    return step_of(name, label, state, words.retell(reason), words.retell(hint))

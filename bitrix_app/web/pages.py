@@ -12,6 +12,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from bitrix_app import vocabulary
+from bitrix_app.words import Words
+
 HERE: Final = Path(__file__).parent
 STATIC: Final = HERE / "static"
 
@@ -55,6 +58,7 @@ _ENVIRONMENT: Final = Environment(
     lstrip_blocks=True,
 )
 _ENVIRONMENT.filters.update(iso=iso, when=when, clock=clock_of)
+_ENVIRONMENT.globals["vocabulary"] = vocabulary
 
 
 def render(
@@ -63,8 +67,18 @@ def render(
     status: int = 200,
     headers: Mapping[str, str] | None = None,
 ) -> HTMLResponse:
-    """The page as an answer."""
-    return HTMLResponse(_ENVIRONMENT.get_template(template).render(values), status, headers)
+    """The page as an answer. `values` must name the `language` of the reader; templates speak it
+    with `say` and `retell` and keep the full code as `locale` for dates.
+    """
+    words = Words(values["language"])
+    spoken = {
+        "locale": values["language"],
+        "language": words.language,
+        "say": words.say,
+        "retell": words.retell,
+    }
+    html = _ENVIRONMENT.get_template(template).render({**values, **spoken})
+    return HTMLResponse(html, status, {**(headers or {}), "Content-Language": words.language})
 
 
 def wants_html(request: Request) -> bool:

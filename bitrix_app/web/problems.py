@@ -15,7 +15,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from bitrix_app.core.store import StoreUnavailable
+from bitrix_app.web.languages import asked_language
 from bitrix_app.web.pages import render, wants_html
+from bitrix_app.words import Words
 
 CATEGORIES: Final = {
     400: "validation",
@@ -46,6 +48,7 @@ class Problem(Exception):
         title: str,
         detail: str = "",
         *,
+        hint: str = "",
         retryable: bool = False,
         headers: Mapping[str, str] | None = None,
         extra: Mapping[str, Any] | None = None,
@@ -55,6 +58,7 @@ class Problem(Exception):
         self.code = code
         self.title = title
         self.detail = detail
+        self.hint = hint
         self.retryable = retryable
         self.headers = dict(headers or {})
         self.extra = dict(extra or {})
@@ -90,29 +94,43 @@ class Problem(Exception):
         )
 
     @classmethod
-    def forbidden(cls, detail: str, code: str = "forbidden") -> Problem:
-        return cls(403, code, "This is not allowed", detail)
+    def forbidden(cls, detail: str, code: str = "forbidden", hint: str = "") -> Problem:
+        return cls(403, code, "This is not allowed", detail, hint=hint)
 
 
 def problem_response(request: Request, problem: Problem) -> Response:
-    """The problem as the asker wants it: a page for people, else `application/problem+json`."""
-    correlation_id = request.scope["state"]["envelope"].correlation_id
+    """The problem as the asker wants it: a page for people, else `application/problem+json`; its
+    texts in the reader's language, its `code` the same in all.
+    """
+    envelope = request.scope["state"]["envelope"]
+    language = envelope.language or asked_language(request)
+    words = Words(language)
     document = {
         "type": "about:blank",
         "code": problem.code,
-        "title": problem.title,
-        "detail": problem.detail,
+        "title": words.retell(problem.title),
+        "detail": " ".join(words.retell(text) for text in (problem.detail, problem.hint) if text),
         "status": problem.status,
         "category": CATEGORIES.get(problem.status, "unknown"),
         "retryable": problem.retryable,
-        "correlation_id": correlation_id,
-        **problem.extra,
+        "correlation_id": envelope.correlation_id,
+        **_retold(problem.extra, words),
     }
     if wants_html(request):
-        return render("problem.html", {"problem": document}, problem.status, problem.headers)
+        return render(
+            "problem.html", {"problem": document, "language": language}, problem.status, problem.headers
+        )
     return JSONResponse(
         document, problem.status, headers=problem.headers, media_type="application/problem+json"
     )
+
+
+def _retold(extra: Mapping[str, Any], words: Words) -> dict[str, Any]:
+    """Faults of single fields are for people too."""
+    told = dict(extra)
+    if isinstance(errors := told.get("errors"), list):
+        told["errors"] = [{**error, "message": words.retell(error["message"])} for error in errors]
+    return told
 
 
 async def on_problem(request: Request, error: Exception) -> Response:

@@ -23,6 +23,8 @@ class Renewal:
     async def renew(self, request: Request) -> Response:
         """The old token, also when it is over, only tells language and that nobody else took over."""
         check_origin(request, self._deps)
+        old = self._deps.signer.read(bearer(request), expired_too=True)
+        envelope(request).language = old.language if old else ""
         auth_id = (await read_json(request)).get("auth_id")
         if not isinstance(auth_id, str) or not 1 <= len(auth_id) <= 500:
             raise Problem.malformed("auth_id must be the text that Bitrix24 gave.")
@@ -30,7 +32,6 @@ class Renewal:
         portal = await self._deps.store.portal(verified.member_id)
         if portal is None or portal.state is PortalState.UNINSTALLED:
             raise session_over()
-        old = self._deps.signer.read(bearer(request), expired_too=True)
         if old and (old.member_id, old.user_id) != (verified.member_id, verified.user_id):
             raise Problem.forbidden("This page belongs to another user. Reload it.", "other_user")
         profile = await profile_of(self._deps, verified, auth_id)

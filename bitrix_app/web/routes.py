@@ -16,6 +16,7 @@ from bitrix_app.web.deps import WebDeps
 from bitrix_app.web.envelope import EnvelopeMiddleware
 from bitrix_app.web.health import Health
 from bitrix_app.web.install import Installer
+from bitrix_app.web.legal import Legal
 from bitrix_app.web.pages import STATIC
 from bitrix_app.web.problems import Problem, on_http_error, on_problem, on_store_unavailable
 from bitrix_app.web.renewal import Renewal
@@ -27,7 +28,7 @@ def routes(deps: WebDeps) -> list[BaseRoute]:
     """The table. `GET` answers `HEAD` too."""
     webhooks, installer, calls = Webhooks(deps), Installer(deps), Calls(deps)
     agents = Agents(deps)
-    app, settings, health = AppPage(deps, calls), SettingsPage(deps), Health(deps)
+    app, settings, health, legal = AppPage(deps, calls), SettingsPage(deps), Health(deps), Legal(deps)
     return [
         Route("/unitalk/events/{token}", webhooks.unitalk, methods=["GET", "POST", "OPTIONS"]),
         Route("/bitrix/events", webhooks.bitrix, methods=["POST"]),
@@ -48,6 +49,8 @@ def routes(deps: WebDeps) -> list[BaseRoute]:
         Route("/settings", settings.show, methods=["GET"]),
         Route("/settings", settings.change, methods=["PUT"]),
         Route("/settings/webhook-token", settings.rotate, methods=["POST"]),
+        Route("/legal/privacy", legal.privacy, methods=["GET"]),
+        Route("/legal/license", legal.license, methods=["GET"]),
         Route("/health/live", health.live, methods=["GET"]),
         Route("/health/ready", health.ready, methods=["GET"]),
         Mount("/static", StaticFiles(directory=STATIC)),

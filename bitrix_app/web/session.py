@@ -108,7 +108,10 @@ async def visit(request: Request, deps: WebDeps, *, admin: bool = False) -> Visi
     token = bearer(request)
     session = deps.signer.read(token) if token else None
     if session is None:
+        known = deps.signer.read(token, expired_too=True) if token else None
+        envelope(request).language = known.language if known else ""
         raise session_over()
+    envelope(request).language = session.language
     portal = await deps.store.portal(session.member_id)
     if portal is None or portal.state is PortalState.UNINSTALLED or session.generation != _generation(portal):
         raise session_over()

@@ -8,9 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from bitrix_app.core.disposition_form import RuleFaults, read_rules
 from bitrix_app.core.mapping import MISSED_OWNERS, TRANSFER_OWNERS, group_key
 from bitrix_app.core.portal import PortalSettings
+from bitrix_app.core.stages import Stages
 from bitrix_app.numbers import COUNTRIES
+from bitrix_app.words import mark
 
 SWITCHES: Final = ("crm_create_in", "crm_create_out", "drive", "drive_recordings", "layout")
 LINES: Final = 1000
@@ -34,9 +37,12 @@ class Faults(Exception):
         self.fields = dict(fields)
 
 
-def read_change(data: Mapping[str, Any], now: PortalSettings, users: frozenset[int]) -> Change:
+def read_change(
+    data: Mapping[str, Any], now: PortalSettings, users: frozenset[int], stages: Stages | None = None
+) -> Change:
     """The settings after `data`: what is not named stays. `users` are the portal's known users;
-    empty means that the directory was not read yet, then any id is taken. Raises `Faults`.
+    empty means that the directory was not read yet, then any id is taken; likewise `stages`, which
+    the dispositions' rules may name. Raises `Faults`.
     """
     faults: dict[str, str] = {}
     values: dict[str, Any] = {}
@@ -45,12 +51,16 @@ def read_change(data: Mapping[str, Any], now: PortalSettings, users: frozenset[i
         try:
             if name == "unitalk_key":
                 key = None if value is None else _key(value)
+            elif name == "dispositions":
+                values[name] = read_rules(value, stages or Stages())
             elif name in _READERS:
                 values[name] = _READERS[name](value, users)
             else:
-                faults[str(name)[:60]] = "There is no such setting."
+                faults[str(name)[:60]] = mark("There is no such setting.")
         except ValueError as fault:
             faults[name] = str(fault)
+        except RuleFaults as wrong:
+            faults |= wrong.fields
     if faults:
         raise Faults(faults)
     return Change(replace(now, **values), key)

@@ -6,6 +6,7 @@ The PBX's key goes in and never comes out: only its last four characters are sho
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -17,30 +18,60 @@ from bitrix_app.core.chores import portal_work
 from bitrix_app.core.portal import Portal, PortalSettings, PortalState
 from bitrix_app.core.store import Unit, WebhookToken
 from bitrix_app.lines import SEEN
+from bitrix_app.web.abilities_view import abilities_json
 from bitrix_app.web.bodies import read_json
 from bitrix_app.web.call_view import people_of
 from bitrix_app.web.deps import WebDeps
+from bitrix_app.web.disposition_view import dispositions_json, stages_of
 from bitrix_app.web.pages import iso, render, wants_html
+from bitrix_app.web.pbx_view import pbx_json
 from bitrix_app.web.problems import Problem
 from bitrix_app.web.session import Visit, session_over, visit
 from bitrix_app.web.settings_form import SWITCHES, Change, Faults, read_change
 from bitrix_app.web.shell import shell
+from bitrix_app.words import Words, mark
 
 OVERLAP: Final = 24 * 3600.0
 """How long the earlier webhook address still works after a rotation."""
 HANDLERS: Final = (
-    ("CALL_NEW", "New call"),
-    ("CALL_REDIRECT", "Call offered to a line or group"),
-    ("CALL_ANSWER", "Call answered"),
-    ("CALL_END", "Call ended"),
+    ("CALL_NEW", mark("New call")),
+    ("CALL_REDIRECT", mark("Call offered to a line or group")),
+    ("CALL_ANSWER", mark("Call answered")),
+    ("CALL_END", mark("Call ended")),
 )
 """Handlers to make in the PBX's cabinet, one each (unitalk.md §3.1)."""
+DIALER_HANDLERS: Final = (
+    ("AUTODIAL_NEW", mark("New dialer call")),
+    ("AUTODIAL_CLIENT_ANSWER", mark("Callee answered")),
+    ("AUTODIAL_OPERATOR_ANSWER", mark("Operator answered")),
+    ("AUTODIAL_END", mark("Dialer call completed")),
+    ("AUTODIAL_ATTEMPTS_OVER", mark("Completed without success, attempts used up")),
+    ("AUTODIAL_TALKED", mark("Callee and operator talked")),
+    ("AUTODIAL_ANSW_OP_NA", mark("Callee answered, operators were not called")),
+    ("AUTODIAL_ANSW_NF_OP", mark("Callee answered, no available operator")),
+    ("AUTODIAL_ANSW_RJCT", mark("Callee answered, operators did not accept")),
+    ("AUTODIAL_NOANSWER", mark("No answer")),
+    ("AUTODIAL_BUSY", mark("Busy, reset, or the callee is talking")),
+    ("AUTODIAL_FAIL", mark("Connection failure")),
+    ("AUTODIAL_UNREACHABLE", mark("Callee unavailable")),
+    ("AUTODIAL_ANSWERING_MACHINE", mark("Voice mail")),
+    ("AUTODIAL_NOT_EXIST", mark("Number does not exist")),
+    ("AUTODIAL_BUSYOUT", mark("Not enough lines")),
+    ("AUTODIAL_WRONG_DIR", mark("Wrong direction")),
+    ("AUTODIAL_AUDIO_ERR", mark("Audio error")),
+    ("AUTODIAL_CLIENT_CALLED", mark("Callee called by himself or was called")),
+    ("AUTODIAL_BLOCKED", mark("Number blocked by project settings")),
+    ("AUTODIAL_STATUS_CHANGED", mark("Dialer's status changed")),
+    ("AUTODIAL_FINISH", mark("Dialer finished")),
+)
+"""The same for whoever uses the autodialer: its own event codes are unknown, so ours tell the outcome
+(unitalk.md §3.8)."""
 SWITCH_WORDS: Final = {
-    "crm_create_in": "Create CRM records for unknown callers",
-    "crm_create_out": "Create CRM records for unknown numbers that were called",
-    "drive": "File every call on Bitrix24 Drive",
-    "drive_recordings": "Copy recordings to Bitrix24 Drive",
-    "layout": "Show our summary on the call's record",
+    "crm_create_in": mark("Create CRM records for unknown callers"),
+    "crm_create_out": mark("Create CRM records for unknown numbers that were called"),
+    "drive": mark("File every call on Bitrix24 Drive"),
+    "drive_recordings": mark("Copy recordings to Bitrix24 Drive"),
+    "layout": mark("Show our summary on the call's record"),
 }
 
 
@@ -62,12 +93,13 @@ class SettingsPage:
         member = seen.portal.member_id
         people = people_of(await self._deps.store.snapshot(member, "agents"))
         users = frozenset(people.names)
+        stages = await stages_of(self._deps.store, member)
 
         async def work(unit: Unit) -> Portal:
             portal = await unit.portal(member)
             if portal is None or portal.state is PortalState.UNINSTALLED:
                 raise session_over()
-            return await self._save(unit, portal, read_change(data, portal.settings, users))
+            return await self._save(unit, portal, read_change(data, portal.settings, users, stages))
 
         try:
             portal = await self._deps.store.transact(work)
@@ -97,18 +129,18 @@ class SettingsPage:
         return saved
 
     async def _answer(self, request: Request, seen: Visit, portal: Portal) -> Response:
-        values = await settings_json(self._deps, portal)
+        values = await settings_json(self._deps, portal, Words(seen.session.language))
         if not wants_html(request):
             return JSONResponse(values)
         texts = {"switch_words": SWITCH_WORDS, "settings": values}
         return render("settings.html", shell(self._deps, replace(seen, portal=portal), "settings") | texts)
 
 
-async def settings_json(deps: WebDeps, portal: Portal) -> dict[str, Any]:
+async def settings_json(deps: WebDeps, portal: Portal, words: Words) -> dict[str, Any]:
     """The public shape of the settings."""
     settings = portal.settings
     snapshot = await deps.store.snapshot(portal.member_id, "agents")
-    people = people_of(snapshot)
+    people = people_of(snapshot, words)
     return {
         "pbx_timezone": settings.pbx_timezone,
         "default_user": settings.default_user,
@@ -124,18 +156,24 @@ async def settings_json(deps: WebDeps, portal: Portal) -> dict[str, Any]:
         "queue_user": settings.queue_user,
         "group_users": dict(settings.group_users),
         **{name: getattr(settings, name) for name in SWITCHES},
+        **await dispositions_json(deps.store, portal),
         "unitalk_key": {"set": bool(portal.unitalk_key), "last4": last4(portal.unitalk_key)},
-        "webhooks": await webhook_addresses(deps, portal),
+        "webhooks": await webhook_addresses(deps, portal, words),
+        "dialer_webhooks": await webhook_addresses(deps, portal, words, DIALER_HANDLERS),
         "webhook_tokens": await _tokens(deps, portal),
         "agents": [
             {"user_id": user, "name": people.name(user), "extension": people.extensions.get(user)}
             for user in people.names
         ],
         "agents_at": iso(snapshot.taken_at) if snapshot else None,
+        "abilities": abilities_json(portal, await deps.store.snapshot(portal.member_id, "abilities")),
+        **await pbx_json(deps.store, portal),
     }
 
 
-async def webhook_addresses(deps: WebDeps, portal: Portal) -> list[dict[str, str]]:
+async def webhook_addresses(
+    deps: WebDeps, portal: Portal, words: Words, handlers: Sequence[tuple[str, str]] = HANDLERS
+) -> list[dict[str, str]]:
     """One address for each handler of the PBX's cabinet, with the newest living token."""
     now = deps.clock.now()
     tokens = [t for t in await deps.store.webhook_tokens(portal.member_id) if _lives(t, now)]
@@ -143,7 +181,9 @@ async def webhook_addresses(deps: WebDeps, portal: Portal) -> list[dict[str, str
         return []
     newest = max(tokens, key=lambda t: (t.expires_at is None, t.created_at))
     base = f"{deps.settings.app_base_url or ''}/unitalk/events/{newest.token}"
-    return [{"event": code, "name": words, "address": f"{base}?ev={code}"} for code, words in HANDLERS]
+    return [
+        {"event": code, "name": words.say(name), "address": f"{base}?ev={code}"} for code, name in handlers
+    ]
 
 
 def last4(secret: str) -> str:

@@ -6,12 +6,14 @@ from typing import Any, Final
 
 from bitrix_app.web.deps import WebDeps
 from bitrix_app.web.envelope import origin_of
+from bitrix_app.web.languages import PAGE_TEXTS, script_texts
 from bitrix_app.web.session import Visit
+from bitrix_app.words import mark
 
 NAVIGATION: Final = (
-    ("home", "/bitrix/app", "Overview", False),
-    ("calls", "/calls", "Calls", False),
-    ("settings", "/settings", "Settings", True),
+    ("home", "/bitrix/app", mark("Overview"), False),
+    ("calls", "/calls", mark("Calls"), False),
+    ("settings", "/settings", mark("Settings"), True),
 )
 """(name, address, words, administrators only)."""
 
@@ -31,4 +33,5 @@ def shell(deps: WebDeps, seen: Visit, here: str) -> dict[str, Any]:
         "here": here,
         "navigation": [item for item in NAVIGATION if admin or not item[3]],
         "now": deps.clock.now(),
+        "texts": script_texts(PAGE_TEXTS, seen.session.language),
     }

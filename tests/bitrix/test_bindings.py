@@ -52,6 +52,8 @@ def test_everything_is_said_on_a_fresh_portal() -> None:
     ]
     titles = [c.params["LANG_ALL"] for c in plan(Current(), WANT) if c.method == "placement.bind"]
     assert all(set(t) == {"en", "ru", "ua"} for t in titles)
+    assert titles[0]["ua"]["TITLE"] == "Дзвінки Unitalk"
+    assert titles[0]["ru"]["TITLE"] == "Звонки Unitalk"
 
 
 def test_old_handlers_of_ours_go_after_the_new_ones_came() -> None:

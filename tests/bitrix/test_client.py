@@ -87,7 +87,7 @@ async def test_a_revoked_administrator_is_replaced() -> None:
         ("payment-required", PortalState.SUSPENDED),
         ("access-denied-plan", PortalState.SUSPENDED),
         ("portal-deleted", PortalState.SUSPENDED),
-        ("application-not-found", PortalState.UNINSTALLED),
+        ("application-not-found", PortalState.SUSPENDED),
         ("access-denied", PortalState.ACTIVE),
     ],
 )

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitrix_app.bitrix.documents import (
-    WORDS,
     base_name,
     document,
     document_bytes,
@@ -63,6 +62,8 @@ def test_the_document_holds_association_and_details_and_no_link() -> None:
         "user_id": 7,
         "user_matched": True,
         "extension": "102",
+        "dialer_id": None,
+        "meta": None,
     }
     details = told["details"]
     assert details["started_at"] == "2026-09-02T10:15:00+03:00"
@@ -73,6 +74,7 @@ def test_the_document_holds_association_and_details_and_no_link() -> None:
         "size": 3,
         "drive_file_id": 9079,
         "drive_copy_id": 9080,
+        "earlier": [],
     }
     content = document_bytes(call(**FULL), portal(), "Europe/Kyiv")
     assert LINK.encode() not in content
@@ -120,12 +122,24 @@ def test_blocks_need_an_activity_and_know_smart_processes() -> None:
     assert layout_blocks(call(**{**FULL, "crm_type": "DYNAMIC_177"}), "UTC").params["entityTypeId"] == 177
     missed = layout_blocks(call(**{**FULL, "outcome": None, "direction": Direction.OUT, "legs": ()}), "UTC")
     value = missed.params["layout"]["blocks"]["summary"]["properties"]["block"]["properties"]["value"]
-    assert value == "Outgoing, not connected"
+    assert value == "Outgoing, outcome not known"
 
 
-def test_every_language_has_every_word() -> None:
-    assert len({frozenset(words) for words in WORDS.values()}) == 1
-    assert {f"recording_{r}" for r in Recording if r is not Recording.NONE} <= WORDS["en"].keys()
+@pytest.mark.parametrize(
+    ("language", "titles", "summary"),
+    [
+        ("uk", ["Unitalk", "Початок", "Внутрішні номери", "Запис"], "Вхідний, відповіли, 1:35"),
+        ("ru", ["Unitalk", "Начало", "Внутренние номера", "Запись"], "Входящий, отвечен, 1:35"),
+        ("pl", ["Unitalk", "Began", "Extensions", "Recording"], "Incoming, answered, 1:35"),
+    ],
+)
+def test_blocks_speak_the_portals_language(language: str, titles: list[str], summary: str) -> None:
+    missing = call(**{**FULL, "recording": Recording.MISSING, "line": None})
+    blocks = layout_blocks(missing, "Europe/Kyiv", language).params["layout"]["blocks"]
+    titled = [block["properties"] for block in blocks.values() if block["type"] == "withTitle"]
+    assert [block["title"] for block in titled] == titles
+    assert titled[0]["block"]["properties"]["value"] == summary
+    assert titled[1]["block"]["properties"]["value"] == "2026-09-02 10:15:00 EEST"
 
 
 # --- masking -----------------------------------------------------------------------------------

@@ -68,18 +68,23 @@ def test_a_callback_has_its_own_type() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "crm", "created"),
+    ("name", "crm", "created", "note"),
     [
-        ("incoming", ("CONTACT", 797), ()),
-        ("lead-created", ("LEAD", 1205), ("LEAD:1205",)),
-        ("contact-deal-created", ("CONTACT", 812), ("CONTACT:812", "DEAL:341")),
-        ("lead-error", (None, None), ()),
+        ("incoming", ("CONTACT", 797), (), None),
+        ("lead-created", ("LEAD", 1205), ("LEAD:1205",), None),
+        ("contact-deal-created", ("CONTACT", 812), ("CONTACT:812", "DEAL:341"), None),
+        (
+            "lead-error",
+            (None, None),
+            (),
+            "Bitrix24 made no client for this call: Lead creation is disabled for local users",
+        ),
     ],
 )
-def test_registered(name: str, crm: tuple[Any, Any], created: tuple[str, ...]) -> None:
+def test_registered(name: str, crm: tuple[Any, Any], created: tuple[str, ...], note: str | None) -> None:
     result = _result(f"telephony.externalcall.register.{name}.response")
     assert telephony.read_registered(result, 7, "101", matched=False) == Registered(
-        CALL_ID, 7, "101", matched=False, crm_type=crm[0], crm_id=crm[1], created=created
+        CALL_ID, 7, "101", matched=False, crm_type=crm[0], crm_id=crm[1], created=created, note=note
     )
 
 

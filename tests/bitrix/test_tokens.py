@@ -145,7 +145,7 @@ async def test_a_revoked_user_is_replaced_without_asking() -> None:
     ("name", "trouble", "state"),
     [
         ("payment-required", PaymentNeeded, PortalState.SUSPENDED),
-        ("not-installed", PortalGone, PortalState.UNINSTALLED),
+        ("not-installed", PortalGone, PortalState.SUSPENDED),
         ("invalid-client", PortalPaused, PortalState.ACTIVE),
         ("wrong-client", PortalPaused, PortalState.ACTIVE),
         ("invalid-request", PortalPaused, PortalState.ACTIVE),

@@ -163,7 +163,7 @@ def test_two_different_ends_are_noted_and_the_first_counts() -> None:
     story = Story()
     story.tell(ended("2001"), ended("2001", talk_seconds=10))
     assert story.call.talk_seconds == 83
-    assert story.call.notes == ("The PBX reported two different ends: talk_seconds 83 against 10",)
+    assert story.call.notes == ("The PBX reported two different ends: talk_seconds 83 / 10",)
 
 
 def test_a_repeat_of_any_event_owes_nothing_new() -> None:

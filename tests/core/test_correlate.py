@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from bitrix_app.core.call import Call
-from bitrix_app.core.correlate import match
-from bitrix_app.core.events import Facts
+from bitrix_app.core.correlate import match, needs_client
+from bitrix_app.core.events import Direction, Facts
 from bitrix_app.core.lifecycle import Phase
 from tests.core.calls import CLIENT, NOW
 
@@ -38,3 +38,38 @@ def test_an_event_without_a_start_joins_a_recent_call_only() -> None:
 
 def test_a_live_call_whose_start_was_corrected_stays_one_call() -> None:
     assert match(Facts(pbx_id="10", started_at=NOW + 20, number=CLIENT), [LIVE], NOW + 25) is LIVE
+
+
+NAMELESS = replace(LIVE, pbx_id=None, line="380440000001", direction=Direction.IN)
+
+
+def test_a_call_without_ids_is_known_by_its_line_client_and_start() -> None:
+    facts = Facts(number=CLIENT, line="380440000001", started_at=NOW + 4)
+    assert match(facts, [NAMELESS], NOW + 60) is NAMELESS
+    assert match(replace(facts, started_at=NOW + 6), [NAMELESS], NOW + 60) is None
+    assert match(replace(facts, line="380440000002"), [NAMELESS], NOW + 60) is None
+    assert match(replace(facts, number="+380670000099"), [NAMELESS], NOW + 60) is None
+    assert match(replace(facts, direction=Direction.OUT), [NAMELESS], NOW + 60) is None
+
+
+def test_ids_that_differ_are_never_overruled_by_the_client() -> None:
+    facts = Facts(pbx_id="11", number=CLIENT, started_at=NOW)
+    assert match(facts, [LIVE], NOW) is None
+    assert match(facts, [NAMELESS], NOW) is NAMELESS, "one without an id may be the same"
+    assert match(Facts(pbx_dbid="78", number=CLIENT, started_at=NOW), [CALL], NOW) is None
+
+
+def test_without_a_start_only_the_one_living_call_of_the_client_can_be_meant() -> None:
+    facts = Facts(number=CLIENT)
+    assert match(facts, [NAMELESS], NOW + 60) is NAMELESS
+    assert match(facts, [NAMELESS, replace(NAMELESS, id="c2")], NOW + 60) is None
+    assert match(facts, [replace(NAMELESS, phase=Phase.ENDED)], NOW + 60) is None
+    assert match(facts, [NAMELESS], NOW + 4 * 3600) is None
+
+
+def test_the_client_is_asked_for_only_where_ids_may_not_be_enough() -> None:
+    assert needs_client(Facts(number=CLIENT))
+    assert needs_client(Facts(number=CLIENT, pbx_id="1", dialer_id="77"))
+    assert needs_client(Facts(number=CLIENT, pbx_id="1", source="autodial"))
+    assert not needs_client(Facts(number=CLIENT, pbx_id="1", source="REGULAR"))
+    assert not needs_client(Facts())

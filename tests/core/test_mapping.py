@@ -127,10 +127,20 @@ def test_the_line_rule_names_nobody_but_the_defaults() -> None:
 
 def test_a_transferred_call_is_the_last_talkers_or_by_rule_the_firsts() -> None:
     legs = (Leg("2001", 1.0), Leg("2005", 9.0))
-    call = over(legs=legs, outcome=Outcome.ANSWERED)
+    call = over(legs=legs, outcome=Outcome.ANSWERED, last_operators=("2005",))
     assert closing_plan(call, PortalSettings(), "2005") == Plan((Wish.AGENT,), "2005")
     first = PortalSettings(transfer_owner="first")
     assert closing_plan(call, first, "2005") == Plan((Wish.AGENT,), "2001")
+
+
+def test_the_end_says_who_talked_first_and_last_whatever_order_the_answers_came_in() -> None:
+    first = PortalSettings(transfer_owner="first")
+    overtaken = (Leg("2005", 1.0), Leg("2001", 9.0))
+    call = over(legs=overtaken, outcome=Outcome.ANSWERED, last_operators=("2001", "2005"))
+    assert closing_plan(call, PortalSettings()) == Plan((Wish.AGENT,), "2005")
+    assert closing_plan(call, first) == Plan((Wish.AGENT,), "2001")
+    alone = over(legs=(Leg("2001", 1.0),), outcome=Outcome.ANSWERED, last_operators=("2005",))
+    assert closing_plan(alone, PortalSettings()) == closing_plan(alone, first) == Plan((Wish.AGENT,), "2005")
 
 
 def test_whoever_talked_has_not_missed_the_call_whatever_the_pbx_says_at_the_end() -> None:

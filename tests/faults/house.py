@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import urlencode, urlsplit
 
 import httpx
@@ -68,6 +68,8 @@ class HouseClock(VirtualClock):
     def __init__(self, *, exact: bool = False) -> None:
         super().__init__()
         self.threads = 0
+        self.back = asyncio.Event()
+        """Set whenever a thread's work is done."""
         self.exact = exact
 
     async def _drain(self) -> None:
@@ -82,7 +84,8 @@ class HouseClock(VirtualClock):
                 continue
             if not self.threads:
                 return
-            await asyncio.sleep(0.0001)
+            self.back.clear()
+            await self.back.wait()
 
     async def step(self, until: float) -> bool:
         """Go to the next instant at which somebody wakes; false when that is after `until`."""
@@ -126,6 +129,8 @@ class HouseHttp:
         """Says of a request's name whether it cannot be sent."""
         self.later: list[tuple[str, float]] = []
         """(name, seconds): the answer is lost at once, the request arrives so much later."""
+        self.patience: dict[str, float] = {}
+        """Seconds by name that a request may last where bytes keep flowing (a slow upload)."""
         self.crash_before: int | None = None
         self.crash_after: int | None = None
         self.crashed = asyncio.Event()
@@ -156,7 +161,7 @@ class HouseHttp:
         size = len(answer.content)
         if int(answer.headers.get("content-length", size)) != size:
             raise Unavailable("The download was cut short")
-        target.write_bytes(answer.content)
+        target.write_bytes(answer.content)  # noqa: ASYNC240 - a few kilobytes
         return Download(200, _headers(answer), size, answer.content[:HEAD])
 
     # --- the way ---------------------------------------------------------------------------------
@@ -179,7 +184,7 @@ class HouseHttp:
                 self.later.remove(late)
                 self._keep(self._serve(request, late[1]), self._outside)
                 raise AnswerLost("the answer is lost, the request is on its way")
-        answer = await self._answered(request, request.timeout)
+        answer = await self._answered(request, self.patience.get(trip.name, request.timeout))
         if self.crash_after == trip.number:
             self.crashed.set()
             await _never()
@@ -322,7 +327,7 @@ class House:
             if all(task.done() for task in tasks):
                 break
         self._stop.set()
-        while not self._life.done():
+        while not self._life.done():  # noqa: ASYNC110 - threads have to come back too
             await asyncio.sleep(0.0005)
         with contextlib.suppress(asyncio.CancelledError):
             self._life.result()
@@ -429,6 +434,38 @@ class House:
 
     # --- doing -----------------------------------------------------------------------------------
 
+    async def restarted_at_the_crash(self, within: float = 40.0) -> bool:
+        """Wait for the planned crash and start anew; false when it did not come to it."""
+        end = self.clock.now() + within
+        while not self.http.crashed.is_set() and self.clock.now() < end:
+            await self.clock.step(end)
+        if not self.http.crashed.is_set():
+            return False
+        await self.crash()
+        await self.start()
+        return True
+
+    async def ends_in_one_moment(self, count: int, **more: Any) -> list[SandboxCall]:
+        """A backlog: so many calls are told of before anything can be said to a vendor."""
+        self.http.refuse = lambda _: True
+        calls = [self.past_call(**more) for _ in range(count)]
+        for call in calls:
+            await self.end_alone(call)
+        self.http.refuse = None
+        return calls
+
+    async def reinstalled(self) -> None:
+        self.portal.reinstall()
+        doing = asyncio.ensure_future(install(self.portal, cast(Any, self.http), self.app))
+        await self.run_until(doing.done, 60.0, "the installation")
+        doing.result()
+
+    def posting(self, call: SandboxCall) -> asyncio.Task[HttpResponse]:
+        """END on its way, for tests in which the app may not come to answer it."""
+        raw = json.dumps(self.pbx.webhooks_for(call)[-1]).encode()
+        request = HttpRequest("POST", self.webhook, {"Content-Type": "application/json"}, raw)
+        return asyncio.ensure_future(self.http.send(request))
+
     def number(self) -> str:
         """A stranger's, another each time."""
         self.numbers += 1
@@ -463,7 +500,7 @@ class House:
 
     async def installed(self) -> None:
         """The administrator installs the app, and what that owes is done."""
-        doing = asyncio.ensure_future(install(self.portal, self.http, self.app))
+        doing = asyncio.ensure_future(install(self.portal, cast(Any, self.http), self.app))
         await self.run_until(doing.done, 60.0, "the installation")
         doing.result()
         await self.run_until(self.is_settled, 60.0, "bindings and directory")
@@ -521,7 +558,7 @@ async def house(
     )
     loop = asyncio.get_running_loop()
     up = House(folder, clock, http, portal, pbx, settings)
-    sink = logger.add(lambda line: up.troubles.append(str(line)), level="ERROR", format="{message}")
+    _LISTENING.append(up.troubles)
     with pytest.MonkeyPatch.context() as patch:
         _count_threads(patch, clock)
         patch.setattr(recorder, "EVERY", 30.0)  # a tick of each second would be most of the work
@@ -537,7 +574,18 @@ async def house(
                 await up.crash()
             await http.close()
             loop.set_task_factory(None)
-            logger.remove(sink)
+            _LISTENING.remove(up.troubles)
+
+
+_LISTENING: list[list[str]] = []
+
+
+def _hear(line: str) -> None:
+    for troubles in _LISTENING:
+        troubles.append(str(line))
+
+
+logger.add(_hear, level="ERROR", format="{message}")  # once: a sink costs loguru 5 ms
 
 
 def _count_threads(patch: pytest.MonkeyPatch, clock: HouseClock) -> None:
@@ -550,6 +598,7 @@ def _count_threads(patch: pytest.MonkeyPatch, clock: HouseClock) -> None:
             return await on_thread(self, function)
         finally:
             clock.threads -= 1
+            clock.back.set()
 
     async def counted_thread(function: Callable[..., Any], /, *args: Any, **more: Any) -> Any:
         clock.threads += 1
@@ -557,13 +606,20 @@ def _count_threads(patch: pytest.MonkeyPatch, clock: HouseClock) -> None:
             return await to_thread(function, *args, **more)
         finally:
             clock.threads -= 1
+            clock.back.set()
 
     patch.setattr(Line, "on_thread", counted_line)
     patch.setattr(asyncio, "to_thread", counted_thread)
 
 
-async def assert_exactly_once(up: House, told: Sequence[SandboxCall], *, recordings: bool = True) -> None:
-    """The promise: each PBX call stands in the portal once, whole, and nothing is left over."""
+async def assert_exactly_once(
+    up: House, told: Sequence[SandboxCall], *, recordings: bool = True, strays: bool = False
+) -> None:
+    """The promise: each PBX call stands in the portal once, whole, and nothing is left over.
+
+    `strays` allows rows that were registered and never finished: nobody sees them, the portal purges
+    them after 30 days. For effects that nothing could have prevented or found.
+    """
     calls = await up.calls()
     assert len(calls) == len(told), "calls of ours against calls of the PBX"
     left = [
@@ -575,10 +631,12 @@ async def assert_exactly_once(up: House, told: Sequence[SandboxCall], *, recordi
     ]
     assert left == []
     assert up.portal.open_cards() == [], "a card stayed open"
-    assert [c.call_id for c in up.portal.pending_calls] == [], "registered and never finished"
+    if not strays:
+        assert [c.call_id for c in up.portal.pending_calls] == [], "registered and never finished"
     for call in calls:
         found = up.portal.effects(call.id)
-        assert (found.registered, found.finished, found.activities) == (1, 1, 1)
+        assert (found.finished, found.activities) == (1, 1)
+        assert found.registered == 1 or strays
         assert found.recordings == int(recordings)
         if recordings:
             row = next(row for row in up.portal.calls if row.external_id == call.id)

@@ -28,6 +28,10 @@ STEPS: Final = (
     "disk.file.copyto",
     RECORDING,
 )
+REGISTER: Final = "telephony.externalcall.register"
+FINISH: Final = "telephony.externalcall.finish"
+ATTACH: Final = "telephony.externalcall.attachrecord"
+LAYOUT: Final = "crm.activity.layout.blocks.set"
 LIVE_ONLY: Final = ("telephony.externalcall.show", "telephony.externalcall.hide")
 
 
@@ -92,3 +96,7 @@ def arm(up: House, bad: Bad, step: str, times: int = 1) -> Callable[[], int]:
         return lambda: times - len(up.http.later)
     fault = up.portal.faults.add(Fault(step, times=times, **bad.portal))
     return lambda: fault.hits
+
+
+def bad(name: str) -> Bad:
+    return next(one for one in BAD if one.name == name)

@@ -7,17 +7,41 @@ from pathlib import Path
 import pytest
 
 from tests.faults.house import assert_exactly_once, house
-from tests.faults.table import BAD, LIVE_ONLY, STEPS, Bad, arm
+from tests.faults.table import BAD, FINISH, LIVE_ONLY, REGISTER, STEPS, Bad, arm
 
 pytestmark = pytest.mark.anyio
 
+BEYOND = (
+    "After the vendor's own 60 s nothing can be matched any more; but the CALLINIT of the stray row comes "
+    "is not told from a click's) and its card stays open until the sweep of orphans closes it."
+)
+KNOWN = {
+    ("late-90", REGISTER, "in-time"): BEYOND,
+}
+EVERY_DAY_IN_TIME = (*LIVE_ONLY, REGISTER, FINISH)
+LIKE_LOST = ("500-json-done", "502-html-done", "truncated", "slow-70")
+"""For what comes after Finish these are told apart by nobody; the long run has them."""
 
-@pytest.mark.parametrize("way", ["in-time", "end-alone"])
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.name)
-async def test_once(tmp_path: Path, bad: Bad, step: str, way: str) -> None:
-    if way == "end-alone" and step in LIVE_ONLY:
-        return
+
+def cells() -> list[object]:
+    """What comes after Finish is the same in both ways: the everyday run has it once."""
+    found: list[object] = []
+    for bad in BAD:
+        for step in STEPS:
+            for way in ("in-time", "end-alone"):
+                if way == "end-alone" and step in LIVE_ONLY:
+                    continue
+                marks = []
+                if step not in EVERY_DAY_IN_TIME and (way == "in-time" or bad.name in LIKE_LOST):
+                    marks.append(pytest.mark.slow)
+                if (reason := KNOWN.get((bad.name, step, way))) is not None:
+                    marks.append(pytest.mark.xfail(strict=True, raises=AssertionError, reason=reason))
+                found.append(pytest.param(bad, step, way, marks=marks, id=f"{bad.name}-{step}-{way}"))
+    return found
+
+
+@pytest.mark.parametrize(("bad", "step", "way"), cells())
+async def test_a_call_arrives_once_and_whole(tmp_path: Path, bad: Bad, step: str, way: str) -> None:
     async with house(tmp_path) as up:
         struck = arm(up, bad, step)
         if way == "in-time":
@@ -28,5 +52,5 @@ async def test_once(tmp_path: Path, bad: Bad, step: str, way: str) -> None:
             await up.end_alone(told)
         await up.settle(calls=1)
         assert struck() == 1
-        await assert_exactly_once(up, [told])
+        await assert_exactly_once(up, [told], strays=(bad.name, step) == ("late-90", REGISTER))
         assert len(up.portal.leads) == 4, "the three of the seed and one"

@@ -1,4 +1,4 @@
-"""What the house's own tests are made of: the real store, a clock by hand, a portal that answers by script."""
+"""What these tests are made of: the real store, a clock by hand, a portal that answers by script."""
 
 from __future__ import annotations
 
@@ -301,21 +301,48 @@ async def until(true: Callable[[], Any], what: str, within: float = 5.0) -> None
 
 
 class Through:
-    """The store with some verbs replaced; all others go through, and each verb is counted."""
+    """The store with some verbs replaced; all others go through, and each verb is counted.
+
+    `busy` is the number of verbs that somebody waits for now.
+    """
 
     def __init__(self, store: Store, **verbs: Any) -> None:
         self._store = store
         self.verbs = verbs
         self.asked: dict[str, int] = {}
+        self.busy = 0
 
     def __getattr__(self, name: str) -> Any:
         real = self.verbs.get(name) or getattr(self._store, name)
 
-        def counted(*args: Any, **kwargs: Any) -> Any:
+        async def counted(*args: Any, **kwargs: Any) -> Any:
             self.asked[name] = self.asked.get(name, 0) + 1
-            return real(*args, **kwargs)
+            self.busy += 1
+            try:
+                return await real(*args, **kwargs)
+            finally:
+                self.busy -= 1
 
         return counted
+
+
+class HouseClock(VirtualClock):
+    """Time that waits for the store: it moves on when nobody waits for an answer of the database."""
+
+    def __init__(self) -> None:
+        super().__init__(NOW)
+        self.store: Through | None = None
+
+    async def _drain(self) -> None:
+        quiet = 0
+        while quiet < 3:
+            for _ in range(20):
+                await asyncio.sleep(0)
+            if self.store is not None and self.store.busy:
+                quiet = 0
+                await asyncio.sleep(0.0005)
+            else:
+                quiet += 1
 
 
 class Failing:
@@ -395,7 +422,7 @@ class FakePortal:
         content_type: str,
         priority: Priority = Priority.RECORDING,
     ) -> Any:
-        self.uploads.append((upload_url, filename, content_type, path.read_bytes()))
+        self.uploads.append((upload_url, filename, content_type, path.read_bytes()))  # noqa: ASYNC240
         return self.uploaded
 
     def tariff(self, portal: Portal) -> None:

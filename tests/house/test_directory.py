@@ -8,7 +8,7 @@ import pytest
 
 from bitrix_app.bitrix.answers import Answer
 from bitrix_app.core.commands import Priority
-from bitrix_app.core.errors import NeedsReauth, Throttled, Trouble, VendorBroken
+from bitrix_app.core.errors import Forbidden, NeedsReauth, Throttled, Trouble, VendorBroken
 from bitrix_app.core.portal import Agent, PortalSettings
 from bitrix_app.directory import MISS_TTL, PAGES, Directory
 from tests.house.making import LINE, MEMBER, NOW, OTHER, Bench, FakePortal, portal
@@ -94,18 +94,18 @@ async def test_a_miss_is_forgotten_with_its_portal_only(bench: Bench) -> None:
     assert len(far.said) == 3
 
 
-async def test_a_failing_look_up_gives_the_call_to_the_default(bench: Bench) -> None:
+async def test_a_refused_look_up_gives_the_call_to_the_default(bench: Bench) -> None:
     directory, far = people(bench)
-    far.on("user.get", VendorBroken("a fault"))
+    far.on("user.get", Forbidden("no right to read users"))
     choice = await directory.user_for(bench.portal, "2099", None)
     assert choice is not None
     assert (choice.user_id, choice.matched) == (1, False)
     await directory.user_for(bench.portal, "2099", None)
-    assert len(far.said) == 2, "a failure is no answer: nobody said that the extension is free"
+    assert len(far.said) == 2, "a refusal is no answer: nobody said that the extension is free"
 
 
-@pytest.mark.parametrize("trouble", [Throttled("slow"), NeedsReauth("nobody")])
-async def test_a_limit_or_a_pause_makes_the_call_wait_for_the_right_user(
+@pytest.mark.parametrize("trouble", [Throttled("slow"), NeedsReauth("nobody"), VendorBroken("500")])
+async def test_a_trouble_that_passes_makes_the_call_wait_for_the_right_user(
     bench: Bench, trouble: Trouble
 ) -> None:
     directory, far = people(bench)

@@ -42,14 +42,29 @@ class FakeDrive:
     def __init__(self) -> None:
         self.done: list[tuple[Any, ...]] = []
         self.refuse: Trouble | None = None
+        self.gone: set[int] = set()
+        """Folders that somebody deleted."""
+        self.forgotten = 0
+        self.looks = 0
+
+    def forget(self, _portal: Portal) -> None:
+        self.forgotten += 1
+
+    def look_again(self) -> None:
+        self.looks += 1
+
+    def _is_there(self, folder: int) -> None:
+        if folder in self.gone:
+            raise NotFound("no such folder")
 
     async def folder(self, _portal: Portal, month: str) -> int:
         self.done.append(("folder", month))
-        return 400
+        return 400 + self.forgotten
 
     async def copy_recording(
         self, _portal: Portal, file_id: int, folder: int, name: str, size: int | None
     ) -> DriveFile:
+        self._is_there(folder)
         if self.refuse:
             raise self.refuse
         self.done.append(("copy", file_id, folder, name, size))
@@ -58,12 +73,15 @@ class FakeDrive:
     async def upload_file(
         self, _portal: Portal, folder: int, path: Path, name: str, content_type: str
     ) -> DriveFile:
-        self.done.append(("upload", folder, path.read_bytes(), name, content_type))
+        self._is_there(folder)
+        content = path.read_bytes()  # noqa: ASYNC240
+        self.done.append(("upload", folder, content, name, content_type))
         return DriveFile(501, name, None, folder)
 
     async def put_document(
         self, _portal: Portal, folder: int, name: str, content: bytes, *, known_id: int | None = None
     ) -> DriveFile:
+        self._is_there(folder)
         self.done.append(("document", folder, name, json.loads(content), known_id))
         return DriveFile(known_id or 600, name, len(content), folder)
 
@@ -85,8 +103,8 @@ class Room:
         )
         self.portal = portal(unitalk_key="pbx-key")
 
-    async def say(self, command: Command, about: Call) -> Any:
-        return await self.filing.deliver(self.portal, job(command), about)
+    async def say(self, command: Command, about: Call, **more: Any) -> Any:
+        return await self.filing.deliver(self.portal, job(command, **more), about)
 
     def serves(self, *bodies: bytes) -> None:
         self.http.answers += [HttpResponse(200, {}, body) for body in bodies]
@@ -198,11 +216,6 @@ async def test_a_recording_is_kept_until_its_copy_stands(room: Room) -> None:
     assert room.files() == ["c1.audio"]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="filing.py _attach: without copies on Drive nobody removes the attached file; audio of clients"
-    " stays on our disk for a week",
-)
 async def test_without_copies_the_spool_is_empty_when_the_recording_is_attached(room: Room) -> None:
     spooled(room)
     room.portal = portal(settings=PortalSettings(drive_recordings=False))
@@ -282,6 +295,22 @@ async def test_a_line_of_another_zone_is_filed_by_that_zones_day(room: Room) -> 
     assert months == ["2027-01", "2026-12"]
 
 
+@pytest.mark.parametrize("command", [FileDocument(), CopyRecording()])
+async def test_a_folder_that_somebody_deleted_is_made_anew(room: Room, command: Command) -> None:
+    spooled(room)
+    room.drive.gone = {400}
+    await room.say(command, recorded())
+    folder = room.drive.done[-1][1] if command.kind == "drive_document" else room.drive.done[-1][2]
+    assert (folder, room.drive.forgotten) == (401, 1)
+
+
+async def test_a_folder_that_is_gone_again_is_not_chased(room: Room) -> None:
+    room.drive.gone = {400, 401}
+    with pytest.raises(NotFound):
+        await room.say(FileDocument(), recorded())
+    assert room.drive.forgotten == 1
+
+
 # --- the sweep -------------------------------------------------------------------------------------
 
 
@@ -293,15 +322,20 @@ async def test_the_sweep_removes_what_nobody_came_back_for(room: Room) -> None:
     assert room.files() == ["new.audio"]
 
 
+async def test_a_tick_sweeps_and_once_an_hour_drives_folders_are_looked_for_anew(room: Room) -> None:
+    path = spooled(room, name="old.audio")
+    os.utime(path, (NOW, NOW - 9 * 86_400))
+    room.filing.tick(NOW)
+    assert (room.files(), room.drive.looks) == ([], 0)
+    for minute in range(1, 121):
+        room.filing.tick(NOW + 60 * minute)
+    assert room.drive.looks == 2
+
+
 async def test_the_sweep_of_a_spool_that_is_not_there_yet_is_nothing(room: Room) -> None:
     assert room.filing.sweep(NOW) == 0
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="filing.py sweep: a file that goes while we look (a download's .part) raises, and the worker's"
-    " rounds of that minute are lost",
-)
 async def test_a_file_that_goes_while_we_look_does_not_end_the_sweep(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -310,3 +344,40 @@ async def test_a_file_that_goes_while_we_look_does_not_end_the_sweep(
     ghost = room.spool / "c9.audio.part"
     monkeypatch.setattr(Path, "iterdir", lambda _: iter([ghost, path]))
     assert room.filing.sweep(NOW) == 1
+
+
+# --- a transfer's next recording -----------------------------------------------------------------------
+
+SECOND = "https://api.unitalk.cloud:8443/tracking/rec/1.2/2026-02-10"
+
+
+def second(**more: Any) -> Call:
+    fields: dict[str, Any] = {
+        "more_links": (SECOND,),
+        "recording_part": 2,
+        "recording_file": "c1_2.audio",
+        "recording_file_id": 902,
+    }
+    return recorded(**{**fields, **more})
+
+
+async def test_a_second_recording_has_a_file_of_its_own_at_every_step(room: Room) -> None:
+    room.serves(MP3)
+    fetched = await room.say(FetchRecording(link=SECOND), second(), key="fetch_recording:2")
+    assert fetched.file == "c1_2.audio"
+    assert room.http.asked[-1].url == SECOND
+    room.far.on(ATTACH, {"uploadUrl": "https://x/upload", "fieldName": "file"})
+    await room.say(AttachRecording(), second(), key="attach_recording:2")
+    assert room.far.uploads[-1][1] == f"{NAME}_2.mp3"
+    copied = await room.say(CopyRecording(), second(), key="drive_copy:2")
+    assert room.drive.done[-1] == ("copy", 902, 400, f"{NAME}_2.mp3", 100)
+    assert copied.name == f"{NAME}_2.mp3", "else Drive would find the first under this name"
+
+
+async def test_the_first_recording_tried_again_late_is_not_mixed_up_with_the_second(room: Room) -> None:
+    spooled(room, WAV, "c1_2.audio")
+    room.serves(MP3)
+    room.far.on(ATTACH, {"uploadUrl": "https://x/upload", "fieldName": "file"})
+    await room.say(AttachRecording(), second(), key="attach_recording")
+    assert room.http.asked[-1].url == LINK
+    assert room.far.uploads[-1][3] == MP3

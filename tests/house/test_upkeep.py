@@ -10,6 +10,7 @@ import pytest
 
 from bitrix_app.bitrix.auth import TokenRefresher
 from bitrix_app.bitrix.bindings import EVENTS
+from bitrix_app.core.advance import advance
 from bitrix_app.core.commands import (
     AcceptDirectory,
     Command,
@@ -21,12 +22,14 @@ from bitrix_app.core.commands import (
     RefreshTokens,
 )
 from bitrix_app.core.errors import Forbidden, NotFound, Throttled, Unavailable, Unreadable, VendorBroken
+from bitrix_app.core.events import Registered
 from bitrix_app.core.jobs import Moot
+from bitrix_app.core.lifecycle import Phase
 from bitrix_app.core.portal import Agent, Portal, PortalSettings, Snapshot, TokenPair
 from bitrix_app.directory import Directory
 from bitrix_app.lines import Lines
 from bitrix_app.upkeep import IDLE_PAIR, Addresses, Upkeep
-from tests.house.making import LINE, MEMBER, NOW, Bench, FakePortal, job, pair, portal
+from tests.house.making import LINE, MEMBER, NOW, Bench, FakePortal, call, job, pair, portal
 from unitalk.client import UnitalkClient
 
 pytestmark = pytest.mark.anyio
@@ -52,6 +55,14 @@ class FakePbx:
     def __init__(self) -> None:
         self.answer: Any = [{"line": "2001", "name": "Ann"}]
         self.keys: list[str] = []
+        self.asked: list[str] = []
+        self.raw: Any = {"users": [{"line": "2001", "firstName": "Ann", "secret": "canary"}]}
+
+    async def request(self, key: str, path: str, **_more: Any) -> Any:
+        self.asked.append(path)
+        if isinstance(self.raw, Exception):
+            raise self.raw
+        return self.raw
 
     async def users(self, key: str) -> Any:
         self.keys.append(key)
@@ -75,6 +86,11 @@ class Room:
         self.far.on("telephony.externalLine.get", [{"NUMBER": LINE, "NAME": "Sales"}])
         self.far.on("telephony.externalLine.add", {"ID": 1})
         self.far.on("crm.status.list", [{"STATUS_ID": "NEW"}])
+        self.far.on("crm.settings.mode.get", 1)
+        self.far.on("crm.category.list", {"categories": [{"id": 0, "name": "General"}]})
+        self.far.on("scope", ["telephony", "crm", "placement", "user_basic", "im", "disk"])
+        self.far.on("events", list(EVENTS))
+        self.far.on("crm.settings.mode.get", 1)
         self.far.on(NOTIFY, 1)
         self.refresher = FakeRefresher(bench)
         self.pbx = FakePbx()
@@ -145,6 +161,41 @@ async def test_bindings_that_failed_are_not_stamped_as_done(room: Room, trouble:
     assert await room.snapshot("bindings") is None
 
 
+# --- pipelines -------------------------------------------------------------------------------------
+
+
+def stages_by_pipeline(request: Any) -> Any:
+    code = request.params["filter"]["ENTITY_ID"]
+    if code == "DEAL_STAGE_4":
+        return Forbidden("no right to that pipeline")
+    return [{"STATUS_ID": f"{code}:NEW"}]
+
+
+async def test_a_refresh_takes_the_crm_mode_and_every_pipeline_s_stages(room: Room) -> None:
+    room.far.on("crm.settings.mode.get", 2)
+    room.far.on("crm.category.list", {"categories": [{"id": 0, "name": "A"}, {"id": "9", "name": "B"}]})
+    room.far.on("crm.status.list", stages_by_pipeline)
+    await room.say(RefreshDirectory())
+    assert await room.items("crm_mode") == [{"mode": 2}]
+    assert await room.items("deal_categories") == [{"id": 0, "name": "A"}, {"id": 9, "name": "B"}]
+    assert await room.items("category_stages") == [{"STATUS_ID": "DEAL_STAGE_9:NEW"}]
+    assert room.far.batches[-2:] == [["crm.settings.mode.get", "crm.category.list"], ["crm.status.list"]]
+
+
+@pytest.mark.parametrize(
+    "listed", [NotFound("an old portal"), [], {"categories": []}, {"categories": [{"id": 9}, {"id": 4}]}]
+)
+async def test_pipelines_that_are_not_told_leave_what_was_known(room: Room, listed: Any) -> None:
+    room.far.on("crm.status.list", stages_by_pipeline)
+    room.far.on("crm.category.list", {"categories": [{"id": 9, "name": "B"}]})
+    await room.say(RefreshDirectory())
+    before = await room.items("category_stages")
+    room.far.on("crm.category.list", listed)
+    await room.say(RefreshDirectory())
+    assert await room.items("category_stages") == before
+    assert await room.items("deal_categories")
+
+
 # --- the directory ---------------------------------------------------------------------------------
 
 
@@ -169,6 +220,7 @@ async def test_the_app_and_the_tariff_of_the_portal_are_remembered(room: Room) -
 
 async def test_an_app_info_that_says_nothing_changes_nothing(room: Room) -> None:
     room.far.on("app.info", ["odd"])
+    room.far.on("scope", [])
     await room.say(RefreshDirectory())
     assert await room.bench.current() == room.bench.portal
     assert room.far.tariffs == []
@@ -267,6 +319,78 @@ async def test_lines_of_the_settings_and_of_calls_are_made(room: Room) -> None:
     assert "telephony.externalLine.update" not in room.far.methods, "a name given there stays"
 
 
+# --- abilities -------------------------------------------------------------------------------------
+
+
+async def test_what_the_portal_can_is_remembered(room: Room) -> None:
+    room.far.on("placement.list", ["REST_APP_URI"])
+    room.far.on("events", [name for name in EVENTS if name != "ONVOXIMPLANTCALLINIT"])
+    room.far.on("crm.settings.mode.get", "2")
+    await room.say(RefreshDirectory())
+    (item,) = await room.items("abilities")
+    assert item["scopes"] == ["telephony", "crm", "placement", "user_basic", "im", "disk"]
+    assert item["crm_mode"] == "simple"
+    assert item["missing_placements"] == ["TELEPHONY_ANALYTICS_MENU"]
+    assert item["missing_events"] == ["ONVOXIMPLANTCALLINIT"]
+    assert item["license_family"] == "ent"
+    assert (await room.bench.current()).scope == tuple(item["scopes"])
+
+
+@pytest.mark.parametrize("answer", [[], None, {}, "disk", ["odd"], [7], VendorBroken("a fault")])
+async def test_an_odd_list_of_scopes_takes_nothing_away(room: Room, answer: Any) -> None:
+    await room.say(RefreshDirectory())
+    before = await room.bench.current()
+    room.far.on("scope", answer)
+    room.far.on("placement.list", answer if answer != ["odd"] else [])
+    await room.say(RefreshDirectory())
+    assert (await room.bench.current()).scope == before.scope
+    (item,) = await room.items("abilities")
+    assert item["scopes"] == list(before.scope)
+    if answer not in ("disk", [7]):
+        assert item["missing_placements"] == []
+
+
+async def test_without_the_right_to_see_users_nobody_is_asked_for_and_the_last_ones_stay(room: Room) -> None:
+    await room.say(RefreshDirectory())
+    before = await room.snapshot("agents")
+    room.far.on("scope", ["telephony", "crm", "placement", "im", "disk"])
+    room.far.on("user.get", Forbidden("no right", code="insufficient_scope"))
+    room.far.said.clear()
+    await room.say(RefreshDirectory())
+    assert "user.get" not in room.far.methods
+    assert await room.snapshot("agents") == before
+    assert await room.items("lines"), "the rest of the directory is refreshed all the same"
+
+
+async def test_the_structure_of_the_pbxs_answers_is_kept_once_a_day_without_values(room: Room) -> None:
+    room.portal = portal(unitalk_key="pbx-key")
+    await room.say(RefreshDirectory())
+    (told,) = await room.items("pbx_structure")
+    assert set(told) == {"users/list", "history/get", "autodial/action GET_WITH_DATA"}
+    each = {"line": "digits(4)", "firstName": "text(3)", "secret": "text(6)"}
+    assert told["users/list"] == {"users": {"list_of": 1, "each": each}}
+    assert "canary" not in str(told)
+    await room.say(RefreshDirectory())
+    assert len(room.pbx.asked) == 3, "three reads a day, whatever the rounds do"
+    await room.bench.clock.advance(86_400)
+    await room.say(RefreshDirectory())
+    assert len(room.pbx.asked) == 6
+
+
+async def test_a_refused_key_is_told_in_the_structure_and_asked_again_soon(room: Room) -> None:
+    room.portal = portal(unitalk_key="pbx-key")
+    room.pbx.raw = Forbidden("no", code="AUTHORIZATION_INVALID", hint="mend")
+    await room.say(RefreshDirectory())
+    assert await room.items("pbx_structure") == [
+        {"users/list": {"trouble": "AUTHORIZATION_INVALID", "message": "no", "hint": "mend"}}
+    ]
+    assert len(room.pbx.asked) == 1
+    await room.bench.clock.advance(3_600)
+    room.pbx.raw = []
+    await room.say(RefreshDirectory())
+    assert len(room.pbx.asked) == 4
+
+
 # --- tokens ----------------------------------------------------------------------------------------
 
 
@@ -294,3 +418,13 @@ async def test_a_notice_for_nobody_in_particular_goes_to_all_administrators(room
         await room.bench.keep_pair(pair(user_id, is_admin=is_admin))
     await room.say(Notify("tag", "text"))
     assert sorted(r.params["USER_ID"] for r in room.far.said) == [1, 4]
+
+
+async def test_a_notice_of_ours_is_told_in_the_portals_language(room: Room) -> None:
+    await room.bench.keep_pair(pair(1, is_admin=True))
+    event = Registered("externalCall.1", 5, "2009", matched=False)
+    notices = advance(call(phase=Phase.RINGING), event, NOW, PortalSettings().rules).owed
+    (message,) = [owed.command.message for owed in notices if isinstance(owed.command, Notify)]
+    room.portal = replace(room.portal, language="uk")
+    await room.say(Notify("tag", message))
+    assert room.far.params(NOTIFY)["MESSAGE"].startswith("Дзвінки внутрішнього номера АТС 2009 не мають")

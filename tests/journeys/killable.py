@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlencode
 
+import bitrix_app
 from bitrix_app.clock import SystemClock
 from bitrix_app.core.errors import Trouble
 from bitrix_app.core.ports import HttpRequest
@@ -118,6 +119,7 @@ async def killable(folder: Path) -> AsyncIterator[Killable]:
     token = secrets.token_urlsafe(24)
     environment = {
         "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(Path(bitrix_app.__file__).parents[1]),  # the code under test, whatever is installed
         "ALLOW_LOOPBACK": "1",
         "APP_BASE_URL": app_url,
         "APP_SECRET_KEYS": secrets.token_urlsafe(48),

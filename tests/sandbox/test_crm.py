@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.sandbox.conftest import HANDLER, Api
@@ -203,3 +205,16 @@ async def test_timeline(api: Api) -> None:
     assert (await api.call("crm.activity.get", id=number))["RESPONSIBLE_ID"] == "12"
     bound = await api.call("crm.activity.list", filter={"BINDINGS": [{"OWNER_TYPE_ID": 2, "OWNER_ID": 301}]})
     assert [one["ID"] for one in bound] == [str(number)]
+
+
+async def test_user_fields_go_by_their_original_names_when_asked(api: Api) -> None:
+    fields = {"title": "Named", "UF_CRM_TRIES": 1}
+    item = (await api.call("crm.item.add", entityTypeId=1, fields=fields, useOriginalUfNames="Y"))["item"]
+    assert item["UF_CRM_TRIES"] == 1
+    about: dict[str, Any] = {"entityTypeId": 1, "id": item["id"]}
+    changed = await api.call("crm.item.update", **about, fields={"UF_CRM_TRIES": 2}, useOriginalUfNames="Y")
+    assert changed["item"]["UF_CRM_TRIES"] == 2
+    assert (await api.call("crm.item.get", **about))["item"]["ufCrm_tries"] == 2
+    original = (await api.call("crm.item.get", **about, useOriginalUfNames="Y"))["item"]
+    assert original["UF_CRM_TRIES"] == 2
+    assert "ufCrm_tries" not in original

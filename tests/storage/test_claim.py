@@ -9,6 +9,7 @@ import pytest
 
 from bitrix_app.core.commands import FetchRecording, Priority, Register
 from bitrix_app.core.jobs import JobState
+from bitrix_app.core.retry import DOUBT_MATURES
 from tests.storage.making import OTHER, PORTAL, SICK, Bench, attempt, owed
 
 pytestmark = pytest.mark.anyio
@@ -170,7 +171,15 @@ async def test_at_start_every_lease_is_rescued(bench: Bench) -> None:
     await bench.claim(lease=1e9)
     assert await bench.store.rescue(math.inf) == 1
     job = await bench.job("a")
-    assert (job.state, job.due_at, job.doubted_at) == (JobState.RETRYING, bench.now, bench.now)
+    assert (job.state, job.doubted_at) == (JobState.RETRYING, bench.now)
+    assert job.due_at == bench.now + DOUBT_MATURES, "the vendor may still work on what was sent"
+
+
+async def test_a_rescued_live_card_is_looked_into_at_once(bench: Bench) -> None:
+    await bench.owe(owed("a", priority=Priority.LIVE))
+    await bench.claim(lease=1e9)
+    await bench.store.rescue(math.inf)
+    assert (await bench.job("a")).due_at == bench.now
 
 
 async def test_a_holder_that_comes_late_may_say_done_but_not_when_to_try_again(bench: Bench) -> None:
@@ -178,6 +187,7 @@ async def test_a_holder_that_comes_late_may_say_done_but_not_when_to_try_again(b
     (lost,) = await bench.claim()
     await bench.clock.advance(61)
     await bench.store.rescue(bench.now)
+    await bench.clock.advance(DOUBT_MATURES)
     (mine,) = await bench.claim()
     await bench.fail(lost, 0)
     assert (await bench.states())["a"] is JobState.RUNNING, "the new holder still has it"

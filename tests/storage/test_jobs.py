@@ -245,7 +245,7 @@ async def test_settling_twice_changes_nothing(bench: Bench) -> None:
     assert (done.state, done.attempts) == (JobState.DONE, 1)
 
 
-async def test_stopping_cancels_every_open_job_and_wake_of_one_portal(bench: Bench) -> None:
+async def test_stopping_cancels_every_open_job_of_one_portal_and_keeps_its_timers(bench: Bench) -> None:
     for lane in ("running", "retrying", "attention", "done", "waiting"):
         await bench.owe(owed("a"), owed("b", "a"), lane=lane, wakes=(Wake(bench.now, "register"),))
     await bench.owe(owed("a"), of=OTHER, wakes=(Wake(bench.now, "register"),))
@@ -259,9 +259,23 @@ async def test_stopping_cancels_every_open_job_and_wake_of_one_portal(bench: Ben
     assert stopped.error is not None
     assert stopped.error.message == "uninstalled"
     assert await bench.store.job_counts(OTHER) == {JobState.WAITING: 1}
-    assert [wake.portal for wake in await bench.store.due_wakes(math.inf)] == [OTHER]
+    assert {wake.portal for wake in await bench.store.due_wakes(math.inf)} == {PORTAL, OTHER}
     await bench.complete(by_lane["running"])
     assert await bench.states("running") == {"a": JobState.CANCELLED, "b": JobState.CANCELLED}
+
+
+async def test_what_was_stopped_can_be_revived_and_nothing_else(bench: Bench) -> None:
+    await bench.owe(owed("a"), owed("b", "a"), owed("c"))
+    (first,) = await bench.claim(1)
+    await bench.complete(first)
+    await bench.do(lambda unit: unit.stop_jobs(PORTAL, "uninstalled"))
+    await bench.owe(owed("a"), lane="other")
+    (dropped,) = await bench.claim(1)
+    await bench.do(lambda unit: unit.drop(dropped, attempt(bench.now)))
+    assert await bench.do(lambda unit: unit.revive_stopped(PORTAL, bench.now)) == 2
+    assert await bench.states() == {"a": JobState.DONE, "b": JobState.WAITING, "c": JobState.WAITING}
+    assert await bench.states("other") == {"a": JobState.CANCELLED}
+    assert (await bench.job("b")).error is None
 
 
 # --- wakes -----------------------------------------------------------------------------

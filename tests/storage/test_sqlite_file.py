@@ -169,7 +169,7 @@ def read_only(path: Path) -> None:
 
 def newer_schema(path: Path) -> None:
     with closing(sqlite3.connect(path)) as db, db:
-        db.execute("INSERT INTO schema_versions VALUES (99, 'future', 'x', 0)")
+        db.execute("INSERT INTO schema_versions VALUES (?, 'future', 'x', 0)", (len(migrate.load()) + 1,))
 
 
 def changed_migration(path: Path) -> None:
@@ -238,8 +238,8 @@ def test_the_schema_by_steps_equals_the_schema_from_scratch() -> None:
 
 def test_a_migration_that_fails_leaves_the_schema_before_it() -> None:
     migrations = migrate.load()
-    next_one = len(migrations) + 1
-    bad = migrate.Migration(next_one, "bad", "CREATE TABLE more (x) STRICT;\nCREATE TABLE calls (x);\n")
+    next_ = len(migrations) + 1
+    bad = migrate.Migration(next_, "bad", "CREATE TABLE more (x) STRICT;\nCREATE TABLE calls (x);\n")
     with closing(memory()) as db:
         migrate.migrate(db, migrations, 0.0)
         before = schema(db)
@@ -247,8 +247,8 @@ def test_a_migration_that_fails_leaves_the_schema_before_it() -> None:
             migrate.migrate(db, [*migrations, bad], 0.0)
         assert schema(db) == before
         assert migrate.version(db, migrations) == len(migrations)
-        good = migrate.Migration(next_one, "good", "-- why\nCREATE TABLE more (x);\n-- the end\n")
-        assert migrate.migrate(db, [*migrations, good], 0.0) == next_one
+        good = migrate.Migration(next_, "good", "-- why\nCREATE TABLE more (x);\n-- the end\n")
+        assert migrate.migrate(db, [*migrations, good], 0.0) == next_
 
 
 def test_a_migration_whose_last_statement_has_no_end_is_refused() -> None:

@@ -12,6 +12,7 @@ from bitrix_app.core.call import Call, Leg, Recording
 from bitrix_app.core.events import Direction
 from bitrix_app.core.lifecycle import Phase
 from bitrix_app.core.outcome import Outcome
+from bitrix_app.core.portal import Snapshot
 from bitrix_app.core.store import ReceiptState, Store, Unit
 from tests.storage.making import OTHER, PORTAL, Bench, call, owed, receipt
 
@@ -207,14 +208,39 @@ async def test_a_call_is_found_by_its_bitrix_id(bench: Bench) -> None:
 async def test_unnamed_calls_are_found_by_number_in_any_notation(bench: Bench) -> None:
     await save(
         bench,
-        call("named", number="+380501", bitrix_call_id="ext.1", started_at=500.0),
-        call("old", number="+380501", started_at=99.0),
-        call("first", number="+380501", started_at=100.0),
+        call("named", number="+380501", bitrix_call_id="ext.1", at=500.0),
+        call("old", number="+380501", at=99.0),
+        call("first", number="+380501", at=100.0, started_at=1.0),
         call("raw", raw_number="380 (50) 1", at=300.0),
-        call("else", number="+380502", started_at=200.0),
+        call("else", number="+380502", at=200.0),
     )
     found = await bench.do(lambda unit: unit.calls_without_bitrix_id(PORTAL, "+380 501", 100.0))
     assert [c.id for c in found] == ["raw", "first"]
+
+
+async def test_the_last_calls_of_a_client_are_found_the_newest_first(bench: Bench) -> None:
+    await save(
+        bench,
+        call("old", number="+380501", at=99.0),
+        call("first", number="+380501", at=100.0),
+        call("named", number="+380501", at=200.0, bitrix_call_id="ext.1"),
+        call("else", number="+380502", at=200.0),
+        call("theirs", OTHER, number="+380501", at=200.0),
+    )
+    found = await bench.do(lambda unit: unit.calls_of_client(PORTAL, "+380 501", 100.0))
+    assert [c.id for c in found] == ["named", "first"]
+
+
+async def test_a_snapshot_is_written_and_read_inside_a_unit(store: Store, bench: Bench) -> None:
+    kept = Snapshot("drift", 5.0, ({"key": "field:x", "sample": {"a": [1]}},))
+
+    async def work(unit: Unit) -> None:
+        await unit.save_snapshot(PORTAL, kept)
+        assert await unit.snapshot(PORTAL, "drift") == kept
+        assert await unit.snapshot(OTHER, "drift") is None
+
+    await bench.do(work)
+    assert await store.snapshot(PORTAL, "drift") == kept
 
 
 async def test_calls_are_paged_without_gap_or_repeat(store: Store, bench: Bench) -> None:

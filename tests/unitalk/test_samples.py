@@ -70,6 +70,7 @@ def dialer(n: int, state: str | None, outcome: Outcome | None, full: int | None,
         "outcome": outcome,
         "meta": f"lead:5{n:02}",
         "source": "AUTODIAL",
+        "dialer_id": "77",
     }
     return Facts(**(facts | more))
 
@@ -184,7 +185,8 @@ MEANS: dict[str, tuple[Step, Facts] | str] = {
             4,
             number="+380440000014",
             raw_number="380440000014",
-            line="shop.example",
+            line=None,  # a site's name would become a line of that name in Bitrix24
+            site="shop.example",
             group="Sales desk",
             started_at=day(40320),
             full_seconds=48,
@@ -231,6 +233,7 @@ MEANS: dict[str, tuple[Step, Facts] | str] = {
             extensions=("2001",),
             cause=16,
             link=REC + "1770724800.201/2026-02-10",
+            wait_seconds=4,
         ),
     ),
     "autodial_end_answering_machine_assumed": (
@@ -260,6 +263,9 @@ MEANS: dict[str, tuple[Step, Facts] | str] = {
             state="ANSWERING_MACHINE",
             outcome=Outcome.MACHINE,
             meta="lead:520",
+            source="AUTODIAL",  # told by `ev` and the dialer's id, not by a field of its own
+            dialer_id="77",
+            dial_attempts=2,
         ),
     ),
     "autodial_finish_assumed": "AUTODIAL_FINISH",

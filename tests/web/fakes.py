@@ -302,10 +302,12 @@ class Stage:
             worker_alive=lambda: self.worker_alive,
         )
 
-    def session(self, role: Role = Role.ADMIN, user: int | None = None) -> dict[str, str]:
+    def session(
+        self, role: Role = Role.ADMIN, user: int | None = None, language: str = "en"
+    ) -> dict[str, str]:
         """Headers of a page that this user has open."""
         user = user or (ADMIN if role is Role.ADMIN else AGENT)
-        token = self.signer.issue(self.store.portals_[MEMBER], user, role, "en", "Europe/Kyiv")
+        token = self.signer.issue(self.store.portals_[MEMBER], user, role, language, "Europe/Kyiv")
         return {"Authorization": f"Bearer {token}"}
 
 

@@ -49,6 +49,8 @@ async def test_a_call_has_the_public_shape(web: AsyncClient, st: Stage) -> None:
                 "direction": "in",
                 "number": "+380440000011",
                 "line": "380440000001",
+                "site": None,
+                "dialer_id": None,
                 "agent_user_id": AGENT,
                 "state": "ended",
                 "outcome": "answered",
@@ -102,7 +104,7 @@ async def test_a_story_has_every_attempt_and_no_secret(web: AsyncClient, st: Sta
     ]
     assert step["error"]["who"] == "admin"
     page = await web.get("/calls/c1", headers=st.session() | HTML)
-    assert "Tries: 2" in page.text
+    assert "2 tries" in page.text
     assert "canary" not in page.text + str(story)
 
 

@@ -142,7 +142,7 @@ async def test_when_nobody_vouches_the_page_says_so_where_it_can_be_read(web: As
     st.verifier.trouble = Unavailable("away")
     answer = await post(web, "/bitrix/install")
     assert answer.status_code == 503
-    assert "reload the page" in answer.text
+    assert "Перезавантажте сторінку" in answer.text
     assert "https://*.bitrix24.com" in ancestors(answer)
     assert not st.portals.installs
 
@@ -153,7 +153,7 @@ async def test_only_an_administrator_installs(web: AsyncClient, st: Stage) -> No
     for path in ("/bitrix/install", "/bitrix/app"):
         answer = await post(web, path)
         assert answer.status_code == 403
-        assert "administrator" in answer.text
+        assert "адміністратор" in answer.text
         assert ancestors(answer) == f"https://{DOMAIN}"
     assert not st.portals.installs
 

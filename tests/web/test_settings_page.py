@@ -133,6 +133,47 @@ async def test_all_faults_are_named_at_once(web: AsyncClient, st: Stage) -> None
     assert {error["field"] for error in answer.json()["errors"]} == {"pbx_timezone", "drive", "unitalk_key"}
 
 
+LEAD_STAGES = (
+    {"STATUS_ID": "NEW", "NAME": "New", "SORT": "10", "SEMANTICS": None},
+    {"STATUS_ID": "IN_PROCESS", "NAME": "In progress", "SORT": "20", "SEMANTICS": None},
+    {"STATUS_ID": "JUNK", "NAME": "Junk", "SORT": "70", "SEMANTICS": "F"},
+)
+
+
+async def test_dispositions_are_proposed_taken_over_and_kept(web: AsyncClient, st: Stage) -> None:
+    st.store.snapshots["lead_stages"] = Snapshot("lead_stages", 1_788_000_000.0, LEAD_STAGES)
+    data = (await web.get("/settings", headers=st.session())).json()
+    assert data["dispositions"] == []
+    assert [stage["id"] for stage in data["dispositions_choices"]["lead_stages"]] == [
+        "NEW",
+        "IN_PROCESS",
+        "JUNK",
+    ]
+    offered = data["dispositions_proposal"]
+    assert not any(rule["on"] for rule in offered)
+    rules = [rule | {"on": rule["id"] == "answered"} for rule in offered]
+    answer = await put(web, st, dispositions=rules)
+    assert answer.status_code == 200
+    assert answer.json()["dispositions"] == rules, "what is read can be written back"
+    (answered, *others) = st.store.portals_[MEMBER].settings.dispositions
+    assert (answered.on, answered.stage, answered.from_stages) == (True, "IN_PROCESS", ("NEW",))
+    assert not any(rule.on for rule in others)
+
+
+async def test_faults_of_dispositions_are_named_by_rule_and_field(web: AsyncClient, st: Stage) -> None:
+    st.store.snapshots["lead_stages"] = Snapshot("lead_stages", 1_788_000_000.0, LEAD_STAGES)
+    rule = {"outcomes": ["answered"], "record": "LEAD", "stage": "GONE", "from": ["JUNK"]}
+    before = st.store.portals_[MEMBER]
+    answer = await put(web, st, dispositions=[rule, {"outcomes": []}], layout=False)
+    assert answer.status_code == 422
+    assert {error["field"] for error in answer.json()["errors"]} == {
+        "dispositions[0].stage",
+        "dispositions[0].from",
+        "dispositions[1].outcomes",
+    }
+    assert st.store.portals_[MEMBER] is before
+
+
 async def test_users_are_not_checked_before_the_directory_was_read(web: AsyncClient, st: Stage) -> None:
     st.store.snapshots.clear()
     assert (await put(web, st, default_user=12345)).status_code == 200
@@ -226,3 +267,83 @@ async def test_a_wrong_rule_is_refused_by_its_name(
     assert answer.status_code == 422
     assert [one["field"] for one in answer.json()["errors"]] == [name]
     assert st.store.portals_[MEMBER].settings == before
+
+
+# --- what the PBX sends and answers ----------------------------------------------------------------
+
+FINDING = {
+    "key": "field:call.x",
+    "kind": "field",
+    "name": "call.x",
+    "event": "CALL_END",
+    "finding": "The PBX sends a field that we do not know: call.x (event CALL_END).",
+    "first_seen": 1_788_333_000.0,
+    "last_seen": 1_788_333_300.0,
+    "count": 4,
+    "sample": {"call": {"x": "text(5)"}},
+}
+VERDICT = {
+    "zone": "Europe/Kyiv",
+    "hours_off": 2,
+    "proposed": "UTC",
+    "calls": 5,
+    "checked_at": 1_788_333_000.0,
+}
+
+
+async def test_news_of_the_pbx_are_listed_with_a_masked_sample(web: AsyncClient, st: Stage) -> None:
+    older = FINDING | {"name": "older", "first_seen": 1.0}
+    st.store.snapshots["drift"] = Snapshot("drift", 1_788_333_300.0, (older, FINDING))
+    data = (await web.get("/settings", headers=st.session())).json()
+    assert [item["name"] for item in data["drift"]] == ["call.x", "older"]
+    assert data["drift"][0] == {
+        "finding": FINDING["finding"],
+        "kind": "field",
+        "name": "call.x",
+        "event": "CALL_END",
+        "first_seen": "2026-09-02T07:10:00Z",
+        "last_seen": "2026-09-02T07:15:00Z",
+        "count": 4,
+        "sample": {"call": {"x": "text(5)"}},
+    }
+    page = await web.get("/settings", headers=st.session() | HTML)
+    assert "a field that we do not know: call.x" in page.text
+
+
+async def test_before_anything_was_seen_there_is_nothing_to_show(web: AsyncClient, st: Stage) -> None:
+    data = (await web.get("/settings", headers=st.session())).json()
+    assert (data["drift"], data["pbx_structure"]) == ([], None)
+    assert data["timezone_check"]["state"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("more", "state"), [({}, "wrong"), ({"hours_off": 0}, "ok"), ({"zone": "UTC"}, "unknown")]
+)
+async def test_the_check_of_the_time_zone_is_about_the_zone_that_is_set(
+    web: AsyncClient, st: Stage, more: dict[str, Any], state: str
+) -> None:
+    st.store.snapshots["timezone_check"] = Snapshot("timezone_check", 1.0, (VERDICT | more,))
+    data = (await web.get("/settings", headers=st.session())).json()
+    assert (data["timezone_check"]["state"], data["timezone_check"]["zone"]) == (state, "Europe/Kyiv")
+    page = await web.get("/settings", headers=st.session() | HTML)
+    assert ("probably not in the time zone" in page.text) == (state == "wrong")
+
+
+async def test_the_structure_of_the_pbxs_answers_is_shown(web: AsyncClient, st: Stage) -> None:
+    answers = {"users/list": {"users": {"list_of": 3}}}
+    st.store.snapshots["pbx_structure"] = Snapshot("pbx_structure", 1_788_333_000.0, (answers,))
+    data = (await web.get("/settings", headers=st.session())).json()
+    assert data["pbx_structure"] == {"checked_at": "2026-09-02T07:10:00Z", "answers": answers}
+    assert "list_of" in (await web.get("/settings", headers=st.session() | HTML)).text
+
+
+async def test_every_address_of_the_autodialer_carries_a_code_that_the_reader_knows(
+    web: AsyncClient, st: Stage
+) -> None:
+    from unitalk import names
+
+    data = (await web.get("/settings", headers=st.session())).json()
+    assert len({hook["address"] for hook in data["dialer_webhooks"]}) == len(data["dialer_webhooks"]) == 22
+    for hook in data["webhooks"] + data["dialer_webhooks"]:
+        assert names.is_known(hook["event"]), hook["event"]
+        assert hook["address"].endswith(f"?ev={hook['event']}")

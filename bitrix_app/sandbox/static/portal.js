@@ -5,6 +5,7 @@ import * as views from './views.js';
 
 const SECTIONS = { calls: 'Calls', clients: 'Clients', drive: 'Drive', app: 'Unitalk' };
 const POLL_MS = 1500;
+const CARDS_MOST = 3; // an administrator sees everybody's; a wall of cards would hide the page
 const find = (id) => document.getElementById(id);
 const state = { user: Number(new URLSearchParams(location.search).get('user')) || 1, record: '', feed: null, shown: '', app: null, sliders: [] };
 
@@ -61,6 +62,7 @@ function draw(force = false) {
   drawBell(feed);
   drawDial(feed);
   drawCards(feed);
+  drawFaults(feed.faults);
   if (where === 'app') {
     if (state.shown !== `app-${state.user}`) {
       state.shown = `app-${state.user}`;
@@ -95,15 +97,46 @@ function drawBell(feed) {
 
 function drawCards(feed) {
   const host = find('cards');
-  const wanted = new Map(feed.cards.map((card) => [card.call_id + card.screens, card]));
-  for (const node of [...host.children]) if (!wanted.delete(node.dataset.call)) node.remove();
+  const shown = feed.cards.slice(0, CARDS_MOST);
+  const wanted = new Map(shown.map((card) => [card.call_id + card.screens, card]));
+  const more = find('cards-more');
+  more.textContent = `and ${feed.cards.length - shown.length} more`;
+  more.hidden = feed.cards.length === shown.length;
+  for (const node of [...host.children]) if (node !== more && !wanted.delete(node.dataset.call)) node.remove();
   for (const [id, card] of wanted) {
     const node = el('div', { class: 'card' }, el('small', {}, card.direction === 'incoming' ? 'Incoming call' : 'Outgoing call'),
       el('strong', {}, card.client || 'Unknown client'), card.number, el('small', {}, ` · ${card.line || 'no line'}`),
       card.screens.length > 0 && el('small', { class: 'screens' }, `On the screen of ${card.screens.join(', ')}`));
     node.dataset.call = id;
-    host.append(node);
+    more.before(node);
   }
+}
+
+// Drawn once and then only brought up to date, so that a button keeps its focus between two polls.
+function drawFaults(faults) {
+  find('faults').hidden = faults.length === 0;
+  const grid = find('faults-grid');
+  if (grid.children.length !== faults.length) grid.replaceChildren(...faults.map(faultCard));
+  const on = faults.filter((one) => one.left);
+  for (const one of faults) {
+    const card = grid.querySelector(`[data-fault="${one.code}"]`);
+    card.querySelector('button').setAttribute('aria-pressed', String(Boolean(one.left)));
+    card.querySelector('.badge').textContent = one.left;
+    card.querySelector('.badge').hidden = !one.left;
+  }
+  const said = on.length ? `On: ${on.map((one) => one.title).join(', ')}` : 'Everything is normal';
+  if (find('faults-state').textContent !== said) find('faults-state').textContent = said;
+  find('faults-state').className = on.length ? 'badge bad' : 'badge good';
+}
+
+const press = (code) => post('/sandbox/fault', { code }).then((answer) => drawFaults(answer.faults));
+
+function faultCard(one) {
+  const card = el('div', { class: 'fault' },
+    el('p', {}, el('button', { type: 'button', 'aria-describedby': `fault-${one.code}`, onclick: () => press(one.code) }, one.title), el('span', { class: 'badge bad', hidden: true })),
+    el('p', { id: `fault-${one.code}` }, one.does, el('span', { class: 'muted' }, ` Watch: ${one.watch}`)));
+  card.dataset.fault = one.code;
+  return card;
 }
 
 function drawUsers(users) {
@@ -121,6 +154,7 @@ async function poll() {
   draw();
 }
 
+find('calm').addEventListener('click', () => press('calm'));
 find('user').addEventListener('change', (event) => { state.user = Number(event.target.value); state.shown = ''; poll(); });
 find('dial').addEventListener('submit', (event) => { event.preventDefault(); post('/sandbox/call', { user: state.user, number: find('number').value }).then(poll); });
 find('callback').addEventListener('click', () => post('/sandbox/callback', { number: find('number').value }).then(poll));

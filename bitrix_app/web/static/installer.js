@@ -2,13 +2,7 @@
 
 const EVERY = 1000;
 const SIGNS = { done: "✓", waiting: "…", attention: "!" };
-const TEXTS = {
-  finishing: "Done. Bitrix24 opens the application now.",
-  attention: "Something needs you: see the line in red, then open this page again.",
-  outside: "The installation is prepared, but this page is not inside Bitrix24. Open it there to finish.",
-  over: "This page has been open too long. Please open it again in Bitrix24.",
-  away: "The server cannot be reached at the moment. We keep trying.",
-};
+const TEXTS = JSON.parse(document.querySelector('meta[name="texts"]').content); // in the reader's language
 
 const meta = (name) => document.querySelector(`meta[name="${name}"]`).content;
 const result = document.querySelector("[data-result]");

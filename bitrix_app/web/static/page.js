@@ -4,15 +4,7 @@ import { Bridge } from "./bridge.js";
 import { Api } from "./session.js";
 import { addRow, collect, showErrors } from "./settings.js";
 
-const TEXTS = {
-  reload: "This page has been open too long. Reload it in Bitrix24 to go on; nothing is lost.",
-  offline: "The server cannot be reached at the moment. What you see may be out of date.",
-  outside: "This page is not inside Bitrix24: links into the portal open in a new tab.",
-  copied: "Copied",
-  select: "Copying is not allowed here: select the text and copy it yourself.",
-  saved: "Saved",
-  refused: "Nothing was changed. Please look at the fields marked in red.",
-};
+const TEXTS = JSON.parse(document.querySelector('meta[name="texts"]').content); // in the reader's language
 
 const bridge = new Bridge(document.querySelector('meta[name="portal-origin"]').content);
 const api = new Api(bridge);
@@ -57,7 +49,7 @@ function dress() {
   const style = { dateStyle: "short", timeStyle: "medium" };
   let format;
   try {
-    format = new Intl.DateTimeFormat(document.documentElement.lang, { ...style, timeZone: zone });
+    format = new Intl.DateTimeFormat(document.documentElement.dataset.locale, { ...style, timeZone: zone });
   } catch {
     format = new Intl.DateTimeFormat(undefined, style);
   }
@@ -96,7 +88,10 @@ async function save(form) {
   showErrors(form, answer.ok ? [] : document_.errors || []);
   const words = answer.ok ? TEXTS.saved : document_.errors ? TEXTS.refused : document_.detail;
   form.querySelector("[data-saved]").textContent = words;
-  if (answer.ok) form.elements.unitalk_key.value = "";
+  if (!answer.ok) return;
+  form.elements.unitalk_key.value = "";
+  const key = document_.unitalk_key; // the field stays empty: say that there is one now
+  if (key.set) form.elements.unitalk_key.placeholder = `…${key.last4}`;
 }
 
 document.addEventListener("click", (event) => {

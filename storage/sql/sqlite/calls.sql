@@ -25,8 +25,13 @@ SELECT doc FROM calls INDEXED BY calls_bitrix_id WHERE portal = ? AND bitrix_cal
 
 -- name: unnamed
 SELECT doc FROM calls
-WHERE portal = ? AND number = ? AND started_at >= ? AND bitrix_call_id IS NULL AND number IS NOT NULL
-ORDER BY started_at DESC, id DESC LIMIT 50;
+WHERE portal = ? AND number = ? AND first_seen_at >= ? AND bitrix_call_id IS NULL AND number IS NOT NULL
+ORDER BY first_seen_at DESC, id DESC LIMIT 50;
+
+-- name: of_client
+-- By the time index: only events without ids of their own ask this, and only about the last minutes or hours.
+SELECT doc FROM calls WHERE portal = ? AND first_seen_at >= ? AND number = ?
+ORDER BY first_seen_at DESC, id DESC LIMIT 20;
 
 -- name: newest
 SELECT doc FROM calls WHERE portal = ? ORDER BY first_seen_at DESC, id DESC LIMIT ?;

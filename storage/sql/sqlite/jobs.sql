@@ -118,7 +118,11 @@ SELECT portal, id, updated_at, max(0, :at - updated_at), 'doubt', 'LEASE_RAN_OUT
 FROM jobs INDEXED BY jobs_leased WHERE state = 'running' AND lease_until <= :now;
 
 -- name: rescue
-UPDATE jobs INDEXED BY jobs_leased SET state = 'retrying', due_at = :at, doubt = 1, doubted_at = :at, attempts = attempts + 1,
+-- The vendor may work on a request for a minute after it left (bitrix24.md §5): only a live card, and a
+-- fetch that only reads, is looked into at once.
+UPDATE jobs INDEXED BY jobs_leased SET state = 'retrying', doubt = 1, doubted_at = :at, attempts = attempts + 1,
+    due_at = CASE WHEN priority = 0 OR kind = 'fetch_recording' THEN :at
+             ELSE max(:at, updated_at + :matures) END,
     updated_at = :at, lease_until = NULL
 WHERE state = 'running' AND lease_until <= :now;
 
@@ -128,8 +132,18 @@ UPDATE jobs SET state = CASE WHEN attempts OR doubt THEN 'retrying' ELSE 'waitin
 WHERE id = ? AND portal = ? AND created_at = ? AND attempts = ? AND state = 'running';
 
 -- name: stop
-UPDATE jobs INDEXED BY jobs_state SET state = 'cancelled', updated_at = ?, lease_until = NULL, error = ?
-WHERE portal = ? AND state IN ('blocked', 'waiting', 'retrying', 'running', 'attention');
+-- What was in flight may have had its effect: should the portal come back, it is looked into first.
+UPDATE jobs INDEXED BY jobs_state SET
+    doubted_at = CASE WHEN state = 'running' THEN :now ELSE doubted_at END,
+    doubt = CASE WHEN state = 'running' THEN 1 ELSE doubt END,
+    state = 'cancelled', updated_at = :now, lease_until = NULL, error = :why
+WHERE portal = :portal AND state IN ('blocked', 'waiting', 'retrying', 'running', 'attention');
+
+-- name: revive_stopped
+-- What an uninstallation cancelled; whether its needs are met is looked at afterwards.
+UPDATE jobs INDEXED BY jobs_state SET state = 'blocked', updated_at = ?, due_at = ?, error = NULL
+WHERE portal = ? AND state = 'cancelled' AND json_extract(error, '$.code') = 'STOPPED'
+RETURNING lane;
 
 -- name: due_portals
 -- Portals with a due job, the longest waiting first; hops from portal to portal by the index.

@@ -85,7 +85,7 @@ CREATE TABLE calls (
 CREATE INDEX calls_pbx_id ON calls (portal, pbx_id) WHERE pbx_id IS NOT NULL;
 CREATE INDEX calls_pbx_dbid ON calls (portal, pbx_dbid) WHERE pbx_dbid IS NOT NULL;
 CREATE INDEX calls_bitrix_id ON calls (portal, bitrix_call_id) WHERE bitrix_call_id IS NOT NULL;
-CREATE INDEX calls_unnamed ON calls (portal, number, started_at)
+CREATE INDEX calls_unnamed ON calls (portal, number, first_seen_at)
     WHERE bitrix_call_id IS NULL AND number IS NOT NULL;
 CREATE INDEX calls_time ON calls (portal, first_seen_at, id);
 

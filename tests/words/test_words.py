@@ -1,0 +1,137 @@
+"""Saying and retelling."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+from loguru import logger
+
+from bitrix_app import vocabulary, words
+from bitrix_app.core import commands, errors
+from bitrix_app.core.call import Recording
+from bitrix_app.core.events import Direction
+from bitrix_app.core.jobs import JobState
+from bitrix_app.core.lifecycle import Phase
+from bitrix_app.core.outcome import FAILED_REASON, Outcome
+from bitrix_app.words import LANGUAGES, Words, spoken
+from tests.words.extract import texts
+
+GAP = re.compile(r"\{(\w+)\}")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ours"),
+    [
+        ("uk", "uk"),
+        ("ru", "ru"),
+        ("en", "en"),
+        ("uk-UA", "uk"),
+        ("RU_ru", "ru"),
+        ("de", "en"),
+        ("", "en"),
+        ("ukr", "en"),
+    ],
+)
+def test_other_languages_are_answered_in_english(wanted: str, ours: str) -> None:
+    assert spoken(wanted) == Words(wanted).language == ours
+
+
+def test_a_text_is_said_with_its_values() -> None:
+    assert Words("uk").say("User {user_id}", user_id=7) == "Користувач 7"
+    assert Words("ru").say("Save") == "Сохранить"
+    assert Words("de").say("User {user_id}", user_id="{x}") == "User {x}"
+    assert Words("uk").say("") == ""
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", {0: "0 tries", 1: "1 try", 2: "2 tries", 21: "21 tries"}),
+        ("uk", {0: "0 спроб", 1: "1 спроба", 3: "3 спроби", 5: "5 спроб", 11: "11 спроб", 121: "121 спроба"}),
+        ("ru", {0: "0 попыток", 1: "1 попытка", 4: "4 попытки", 12: "12 попыток", 22: "22 попытки"}),
+    ],
+)
+def test_counting_follows_the_language(language: str, said: dict[int, str]) -> None:
+    for count, text in said.items():
+        assert Words(language).say("{count} try", "{count} tries", count=count) == text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_text_is_retold_as_it_would_have_been_said(language: str) -> None:
+    """However many texts look alike, a stored one finds its own translation."""
+    reader = Words(language)
+    for text in texts():
+        if text.plural:
+            continue
+        values = {gap: f"q{place}" for place, gap in enumerate(dict.fromkeys(GAP.findall(text.msgid)))}
+        told = text.msgid.format(**values)
+        assert reader.retell(told) == reader.say(text.msgid, **values)
+
+
+def test_what_a_text_quotes_is_retold_too() -> None:
+    stored = "9 tries failed, the last one: The recording is not there yet: the server answered with HTTP 404"
+    assert Words("uk").retell(stored) == (
+        "Невдалих спроб: 9, остання: Запису ще немає: сервер відповів HTTP 404"
+    )
+
+
+def test_a_text_that_begins_with_a_gap_does_not_swallow_the_beginning_of_another() -> None:
+    stored = "Recording: 9 tries failed, the last one: The answer took too long"
+    assert Words("uk").retell(stored) == "Запис: Невдалих спроб: 9, остання: Відповідь надходила надто довго"
+
+
+def test_a_vendors_own_words_stay_as_they_came() -> None:
+    for said in ("Access denied!", "Call is not found", "", "{0.__class__} {x}", "%(x)s", "User"[:3]):
+        assert Words("uk").retell(said) == said
+    quoted = "Bitrix24 made no activity for this call: {0.__class__} odd\nthing"
+    assert (
+        Words("uk").retell(quoted)
+        == "Бітрікс24 не створив справу для цього дзвінка: {0.__class__} odd\nthing"
+    )
+
+
+def test_a_catalogue_that_is_gone_costs_the_translation_and_never_the_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = io.StringIO()
+    handler = logger.add(log, format="{level} {message}")
+    monkeypatch.setattr(words, "LOCALE", tmp_path)
+    words._book.cache_clear()
+    try:
+        assert Words("uk").say("User {user_id}", user_id=7) == "User 7"
+        broken = tmp_path / "ru" / "LC_MESSAGES" / "unitalk.mo"
+        broken.parent.mkdir(parents=True)
+        broken.write_bytes(b"not a catalogue")
+        assert Words("ru").say("Save") == "Save"
+    finally:
+        logger.remove(handler)
+        words._book.cache_clear()
+        words._retold.cache_clear()
+    assert log.getvalue().count("ERROR the catalogue") == 2
+
+
+@pytest.mark.parametrize("language", ["uk", "ru"])
+def test_the_portal_is_told_why_a_call_failed_in_its_language(language: str) -> None:
+    for outcome in Outcome:
+        reason = FAILED_REASON[outcome]
+        told = Words(language).retell(reason)
+        assert bool(told) == (outcome is not Outcome.ANSWERED)
+        assert not re.search("[A-Za-z]", told)
+
+
+def test_no_code_of_ours_is_without_a_word() -> None:
+    kinds = {kind.kind for kind in vars(commands).values() if _is_command(kind)}
+    assert set(vocabulary.STEPS) == kinds
+    assert set(vocabulary.STATES) == set(vocabulary.STATE_SIGNS) == set(JobState)
+    assert set(vocabulary.OUTCOMES) == set(Outcome)
+    assert set(vocabulary.PHASES) == set(Phase)
+    assert set(vocabulary.RECORDINGS) == set(Recording)
+    assert set(vocabulary.DIRECTIONS) == set(vocabulary.DIRECTION_SIGNS) == set(Direction)
+    assert set(vocabulary.HELPERS) == set(errors.Who) - {errors.Who.NOBODY}
+
+
+def _is_command(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, commands.Command) and kind is not commands.Command
