@@ -16,6 +16,7 @@ from bitrix_app.core.events import Moved
 from bitrix_app.core.jobs import Job, Moot
 from bitrix_app.core.mapping import By
 from bitrix_app.core.portal import Portal
+from bitrix_app.words import mark
 
 
 class Moving:
@@ -63,7 +64,7 @@ class Moving:
             if isinstance(answer, Trouble):
                 if not is_gone(answer):
                     raise answer
-                notes.append(f"{record.name} is not in the CRM any more")
+                notes.append(_gone(record.name))
                 continue
             holder = record.responsible(answer.result)
             if holder == command.from_user:
@@ -71,17 +72,22 @@ class Moving:
             elif holder == command.to_user and said_before:
                 given.append(record.name)  # an earlier try of ours did it
             else:
-                notes.append(f"{record.name} was left with user {holder}, who is responsible for it now")
+                name = record.name
+                notes.append(mark(f"{name} was left with user {holder}, who is responsible for it now"))
         if writes:
             said = {name: record.give(command.to_user) for name, record in writes.items()}
             for name, outcome in (await self._client.batch(portal, said, priority)).items():
                 if isinstance(outcome, Answer):
                     given.append(name)
                 elif is_gone(outcome):
-                    notes.append(f"{name} is not in the CRM any more")
+                    notes.append(_gone(name))
                 else:
                     raise outcome
         return given, notes
+
+
+def _gone(name: str) -> str:
+    return mark(f"{name} is not in the CRM any more")
 
 
 def is_gone(trouble: Trouble) -> bool:

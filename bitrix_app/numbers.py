@@ -19,6 +19,7 @@ import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumber, ValidationResult
 
 from bitrix_app.core.events import Direction, PbxReport, Step
+from bitrix_app.words import mark
 
 COUNTRY: Final = "UA"
 COUNTRIES: Final = frozenset(phonenumbers.SUPPORTED_REGIONS)
@@ -67,16 +68,18 @@ def read_number(raw: str | None, country: str = COUNTRY) -> Reading:
     """The meaning of `raw` for a portal of `country` (ISO 3166; an unknown one counts as `COUNTRY`)."""
     text = unicodedata.normalize("NFKC", raw or "").strip()
     if not text:
-        return Reading(raw or "", Kind.ABSENT, reason="The PBX gave no number.")
+        return Reading(raw or "", Kind.ABSENT, reason=mark("The PBX gave no number."))
     if _is_hidden(text):
-        return Reading(text, Kind.HIDDEN, reason=f"The caller's number is hidden (the PBX says «{text}»).")
+        return Reading(
+            text, Kind.HIDDEN, reason=mark(f"The caller's number is hidden (the PBX says «{text}»).")
+        )
     main, extension = _without_extension(_ADDRESS.sub(r"\1", text))
     plus = main.startswith("+")
     if plus:
         main = re.sub(r"\(\s*0\s*\)", "", main)  # +44 (0) 20 …: the trunk zero of people's cards
     digits = _FILLING.sub("", main).removeprefix("+")
     if not re.fullmatch(r"[0-9]+", digits):
-        return Reading(text, Kind.NONSENSE, reason=f"«{text}» is not a phone number.")
+        return Reading(text, Kind.NONSENSE, reason=mark(f"«{text}» is not a phone number."))
     region = country if country in COUNTRIES else COUNTRY
     return replace(_placed(text, digits, region, plus=plus), extension=extension)
 
@@ -149,18 +152,22 @@ def _placed(text: str, digits: str, region: str, *, plus: bool) -> Reading:
         if phonenumbers.is_valid_number(number):
             return Reading(text, Kind.FULL, _e164(number), digits)
     if not digits.strip("0"):
-        return Reading(text, Kind.NONSENSE, reason=f"«{text}» is not a phone number.")
+        return Reading(text, Kind.NONSENSE, reason=mark(f"«{text}» is not a phone number."))
     if len(digits) <= SHORT:
-        why = f"«{text}» is a short or inner number: it has no area code, so no record can be found by it."
+        why = mark(
+            f"«{text}» is a short or inner number: it has no area code, so no record can be found by it."
+        )
         return Reading(text, Kind.SHORT, digits=digits, reason=why)
     for number in attempts:
         if phonenumbers.is_possible_number_with_reason(number) == ValidationResult.IS_POSSIBLE:
             # a range newer than our tables, or a carrier's test number: it fits the plan's length
             return Reading(text, Kind.FULL, _e164(number), digits)
     if len(digits) <= LONGEST:
-        why = f"«{text}» fits no numbering plan that is known for {region}; it is taken as the PBX says it."
+        why = mark(
+            f"«{text}» fits no numbering plan that is known for {region}; it is taken as the PBX says it."
+        )
         return Reading(text, Kind.UNPLACED, digits=digits, reason=why)
-    why = f"«{text}» has more digits than any phone number."
+    why = mark(f"«{text}» has more digits than any phone number.")
     return Reading(text, Kind.NONSENSE, reason=why)
 
 

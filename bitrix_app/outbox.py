@@ -395,7 +395,10 @@ def check_number(call: Call, portal: Portal) -> None:
         code="HIDDEN_NUMBER" if hidden else "NO_NUMBER",
         hint=(
             "Bitrix24 registers no call without a number, so this one stays on the list. "
-            + ("Whoever spoke with the client may know it." if hidden else "See what the PBX sent.")
+            "Whoever spoke with the client may know it."
+            if hidden
+            else "Bitrix24 registers no call without a number, so this one stays on the list. "
+            "See what the PBX sent."
         ),
         who=Who.MANAGER,
     )

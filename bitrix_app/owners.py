@@ -26,6 +26,7 @@ from bitrix_app.core.portal import Portal
 from bitrix_app.core.ports import Clock
 from bitrix_app.directory import Directory
 from bitrix_app.numbers import search_forms
+from bitrix_app.words import mark
 
 FRESH: Final = 60.0
 """Seconds for which a client's answer serves the other calls of the same number."""
@@ -140,7 +141,8 @@ class Owners:
             if trouble.verdict is not Verdict.PERSON and attempts < PATIENCE:
                 raise
             logger.warning("the responsible person was not told: {}", trouble.code)
-            return None, f"The client's responsible person could not be asked for: {trouble.message}"
+            why = trouble.message
+            return None, mark(f"The client's responsible person could not be asked for: {why}")
         record = (call.crm_type, call.crm_id)
         ordered = sorted(clients, key=lambda c: (c.crm_type, c.crm_id) != record)  # stable: the call's first
         for client in ordered:
@@ -148,7 +150,7 @@ class Owners:
                 return client.responsible, None
         if ordered and ordered[0].responsible:
             gone = ordered[0].responsible
-            return None, f"The client's responsible person (user {gone}) does not work here any more."
+            return None, mark(f"The client's responsible person (user {gone}) does not work here any more.")
         return None, None
 
 
@@ -159,13 +161,14 @@ def no_client_note(
     if event.crm_id is not None and not event.created:
         return None
     forms = search_forms(call.number or call.raw_number, country)
-    sought = f"No record in the CRM had the number {call.number or call.raw_number or '–'}"
-    if len(forms) > 1:
-        sought += f" (also as {', '.join(forms[1:])})"
+    number = call.number or call.raw_number or "–"
+    sought = ", ".join((number, *forms[1:]))
     if event.created:
-        return f"{sought}; Bitrix24 made {', '.join(event.created)} for it."
+        made = ", ".join(event.created)
+        return mark(f"No record in the CRM had the number {sought}; Bitrix24 made {made} for it.")
     refusal = telephony.lead_error(answer)
     if refusal:
-        return f"{sought}, and Bitrix24 made none: {refusal}"
-    why = "did not say why it made none" if crm_create else "makes none by your settings"
-    return f"{sought}; Bitrix24 {why}."
+        return mark(f"No record in the CRM had the number {sought}, and Bitrix24 made none: {refusal}")
+    if crm_create:
+        return mark(f"No record in the CRM had the number {sought}; Bitrix24 did not say why it made none.")
+    return mark(f"No record in the CRM had the number {sought}; Bitrix24 makes none by your settings.")

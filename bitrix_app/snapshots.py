@@ -18,13 +18,14 @@ from bitrix_app.core.ports import Clock
 from bitrix_app.core.shrink import Difference
 from bitrix_app.core.store import Store, Unit
 from bitrix_app.core.transition import Owed
+from bitrix_app.words import mark
 
 KINDS: Final[Mapping[str, tuple[str, str]]] = {
-    "agents": ("user_id", "The employees of this portal"),
-    "pbx_users": ("line", "The operators of the PBX"),
-    "lines": ("NUMBER", "The external lines"),
-    "lead_stages": ("STATUS_ID", "The stages of leads"),
-    "deal_stages": ("STATUS_ID", "The stages of deals"),
+    "agents": ("user_id", mark("The employees of this portal")),
+    "pbx_users": ("line", mark("The operators of the PBX")),
+    "lines": ("NUMBER", mark("The external lines")),
+    "lead_stages": ("STATUS_ID", mark("The stages of leads")),
+    "deal_stages": ("STATUS_ID", mark("The stages of deals")),
 }
 """Directories: the field that names an entry, and the list's name for people."""
 
@@ -71,10 +72,11 @@ class Snapshots:
         logger.warning("{} of {} are not believed: {}", kind, portal.domain, difference.reason)
         if before and all(before[0].get(part) == head[part] for part in ("lost", "bare")):
             return  # they were told
+        name, reason = KINDS[kind][1], difference.reason
         notice = Notify(
             tag=f"directory:{kind}",
             message=(
-                f"{KINDS[kind][1]} came back incomplete: {difference.reason} "
+                f"{name} came back incomplete: {reason} "
                 "The last good list goes on serving. If the change is real, accept it on the page of agents."
             ),
         )

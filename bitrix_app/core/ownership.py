@@ -24,17 +24,18 @@ def owned(call: Call, event: Finished) -> Call:
 
 def unmatched_notice(call: Call) -> tuple[Owed, ...]:
     """Tell the administrators that an extension is nobody's; one notice for each extension."""
-    if not call.unmatched:
+    extension = call.unmatched
+    if not extension:
         return ()
     notice = Notify(
-        tag=f"unmatched:{call.unmatched}",
+        tag=f"unmatched:{extension}",
         message=(
-            f"Calls of the PBX extension {call.unmatched} have no user in Bitrix24 and are given "
+            f"Calls of the PBX extension {extension} have no user in Bitrix24 and are given "
             "to the line's default user. Enter the extension as the inner phone number of the "
             "right employee."
         ),
     )
-    return (Owed(f"notify:unmatched:{call.unmatched}", notice, Priority.CRM),)
+    return (Owed(f"notify:unmatched:{extension}", notice, Priority.CRM),)
 
 
 def moved(call: Call, event: Moved) -> Call:

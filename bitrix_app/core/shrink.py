@@ -34,11 +34,13 @@ class Difference:
     @property
     def reason(self) -> str | None:
         """Why the fresh list is not believed, in words; `None` when it is."""
-        if len(self.lost) > allowed(self.known) or (self.known and len(self.lost) == self.known):
-            return f"{len(self.lost)} of {self.known} known entries are missing in the answer."
-        if len(self.bare) > allowed(self.bare_of):
-            return f"{len(self.bare)} of {self.bare_of} entries came without their inner number."
-        return None
+        note = None
+        lost, bare = len(self.lost), len(self.bare)
+        if lost > allowed(self.known) or (self.known and lost == self.known):
+            note = f"{lost} of {self.known} known entries are missing in the answer."
+        elif bare > allowed(self.bare_of):
+            note = f"{bare} of {self.bare_of} entries came without their inner number."
+        return note
 
 
 def allowed(known: int) -> int:

@@ -31,13 +31,14 @@ from bitrix_app.web.problems import Problem
 from bitrix_app.web.session import Visit, session_over, visit
 from bitrix_app.web.settings_form import Faults, read_extension, read_user
 from bitrix_app.web.settings_page import refused
+from bitrix_app.words import Words, mark
 
 STEP: Final = 100
 """Calls of one transaction: a big repair must not hold up a webhook."""
 CANNOT: Final = (
-    "The call statistics of Bitrix24 keep the default user: no method changes them.",
-    "Clients that were in the CRM before the call keep their responsible person.",
-    "What somebody has given to another person by hand meanwhile stays there.",
+    mark("The call statistics of Bitrix24 keep the default user: no method changes them."),
+    mark("Clients that were in the CRM before the call keep their responsible person."),
+    mark("What somebody has given to another person by hand meanwhile stays there."),
 )
 
 
@@ -52,9 +53,9 @@ class Agents:
     async def show(self, request: Request) -> Response:
         """`GET /agents`: every extension with its state, what is doubtful, what was repaired."""
         seen = await visit(request, self._deps, admin=True)
-        return JSONResponse(await self._all(seen.portal))
+        return JSONResponse(await self._all(seen.portal, Words(seen.session.language)))
 
-    async def _all(self, portal: Portal) -> dict[str, Any]:
+    async def _all(self, portal: Portal, words: Words) -> dict[str, Any]:
         store, member = self._deps.store, portal.member_id
         people = await self._people(member)
         pbx = await store.snapshot(member, "pbx_users")
@@ -76,7 +77,7 @@ class Agents:
             "users_at": iso(snapshot.taken_at) if snapshot else None,
             "pbx_at": iso(pbx.taken_at) if pbx else None,
             "pbx_state": dict(state.items[0]) if state and state.items else None,
-            "offers": await self._offers(member, names),
+            "offers": await self._offers(member, names, words),
             "repairs": [_repair_json(one) for one in await store.repairs(member)],
         }
 
@@ -84,10 +85,10 @@ class Agents:
         snapshot = await self._deps.store.snapshot(member, "agents")
         return [Agent(**item) for item in snapshot.items] if snapshot else []
 
-    async def _offers(self, member: str, names: Mapping[int, str]) -> list[dict[str, Any]]:
+    async def _offers(self, member: str, names: Mapping[int, str], words: Words) -> list[dict[str, Any]]:
         """Lists that lost too much to be believed, with what they lack."""
         offers: list[dict[str, Any]] = []
-        for kind, (_, words) in KINDS.items():
+        for kind, (_, title) in KINDS.items():
             snapshot = await self._deps.store.snapshot(member, offered(kind))
             if snapshot is None or not snapshot.items:
                 continue
@@ -95,7 +96,9 @@ class Agents:
             if kind == "agents":
                 for part in ("lost", "bare"):
                     head[part] = [{"user_id": int(u), "name": names.get(int(u), "")} for u in head[part]]
-            offers.append({"directory": kind, "name": words, "at": iso(snapshot.taken_at), **head})
+            head["reason"] = words.retell(str(head.get("reason") or ""))
+            name, at = words.say(title), iso(snapshot.taken_at)
+            offers.append({"directory": kind, "name": name, "at": at, **head})
         return offers
 
     # --- entering ------------------------------------------------------------------------------------
@@ -109,7 +112,7 @@ class Agents:
         user_id = request.path_params["user_id"]
         users = frozenset(agent.user_id for agent in await self._people(seen.portal.member_id))
         if set(data) != {"extension"}:
-            raise refused(Faults({"extension": "Give one extension, or null to take them away."}))
+            raise refused(Faults({"extension": mark("Give one extension, or null to take them away.")}))
         extension = data["extension"]
         _check({"user_id": lambda: read_user(user_id, users)})
         if extension is not None:
@@ -127,7 +130,7 @@ class Agents:
         portal = await self._deps.store.transact(work)
         logger.bind(portal=portal.member_id, user=seen.session.user_id).info("an extension was assigned")
         self._deps.nudge(portal.member_id)
-        return JSONResponse(await self._all(portal))
+        return JSONResponse(await self._all(portal, Words(seen.session.language)))
 
     async def accept(self, request: Request) -> Response:
         """`POST /agents/accept` `{"directory", "confirm"}`: a shrunken list is right after all."""
@@ -135,13 +138,14 @@ class Agents:
         data = await read_json(request)
         member, kind = seen.portal.member_id, data.get("directory", "agents")
         if kind not in KINDS:
-            raise refused(Faults({"directory": f"It must be one of {', '.join(KINDS)}."}))
+            words = ", ".join(KINDS)
+            raise refused(Faults({"directory": mark(f"It must be one of: {words}.")}))
         snapshot = await self._deps.store.snapshot(member, offered(kind))
         if snapshot is None or not snapshot.items:
-            raise _conflict("nothing_offered", "There is no list that waits to be accepted.")
+            raise _conflict("nothing_offered", mark("There is no list that waits to be accepted."))
         lacks = snapshot.items[0]["confirm"]
         if isinstance(data.get("confirm"), bool) or data.get("confirm") != lacks:
-            raise _conflict("changed", f"The list lacks {lacks} entries now. Look at it again.", lacks)
+            raise _conflict("changed", mark(f"The list lacks {lacks} entries now. Look at it again."), lacks)
         command = AcceptDirectory(directory=kind, confirm=lacks)
         owed = Owed(f"accept:{kind}:{snapshot.taken_at}", command, Priority.FINISH)
         now = self._deps.clock.now()
@@ -159,11 +163,14 @@ class Agents:
         people = await self._people(seen.portal.member_id)
         users = frozenset(agent.user_id for agent in people if agent.active)
         extension, user_id = data.get("extension"), data.get("user_id")
+        words = Words(seen.session.language)
         _check({"extension": lambda: read_extension(extension), "user_id": lambda: read_user(user_id, users)})
         confirm = data.get("confirm")
         dry = data.get("dry_run") is True
         if not dry and (isinstance(confirm, bool) or not isinstance(confirm, int)):
-            raise refused(Faults({"confirm": "Ask with dry_run first, then confirm the count it gives."}))
+            raise refused(
+                Faults({"confirm": mark("Ask with dry_run first, then confirm the count it gives.")})
+            )
         now = self._deps.clock.now()
         plain = Repair(
             id=f"{int(now * 1000):011x}{secrets.token_hex(4)}",
@@ -180,7 +187,8 @@ class Agents:
             calls = await unit.unmatched_calls(plain.portal, plain.extension, repairs.MOST)
             left = await unit.unmatched_count(plain.portal, plain.extension) - len(calls)
             if not dry and confirm != len(calls):
-                raise _conflict("changed", f"There are {len(calls)} calls to move now.", len(calls))
+                count = len(calls)
+                raise _conflict("changed", mark(f"There are {count} calls to move now."), count)
             before = portal.settings.extension_users.get(plain.extension)
             one = replace(
                 plain,
@@ -198,17 +206,17 @@ class Agents:
 
         one, calls, left = await self._deps.store.transact(work)
         if dry:
-            return JSONResponse(_preview(one, calls, left))
+            return JSONResponse(_preview(one, calls, left, words))
         await self._in_steps(one, repairs.move)
         who = logger.bind(portal=one.portal, user=one.by_user)
         who.info("repair {}: {} calls are moved", one.id, len(calls))
         self._deps.nudge(one.portal)
-        return JSONResponse({**_repair_json(one), "left": left, "cannot": list(CANNOT)}, 202)
+        return JSONResponse({**_repair_json(one), "left": left, "cannot": _cannot(words)}, 202)
 
     async def progress(self, request: Request) -> Response:
         """`GET /agents/repair/{id}`."""
         seen = await visit(request, self._deps, admin=True)
-        one = await self._one(seen, request)
+        one, words = await self._one(seen, request), Words(seen.session.language)
         store = self._deps.store
         moved = await store.job_states(one.portal, one.calls, one.move_key)
         undone = await store.job_states(one.portal, one.calls, one.undo_key)
@@ -216,7 +224,7 @@ class Agents:
             "moves": {state.value: count for state, count in moved.items()},
             "undoes": {state.value: count for state, count in undone.items()},
         }
-        return JSONResponse({**_repair_json(one), "progress": progress, "cannot": list(CANNOT)})
+        return JSONResponse({**_repair_json(one), "progress": progress, "cannot": _cannot(words)})
 
     async def undo(self, request: Request) -> Response:
         """`POST /agents/repair/{id}/undo`: the calls go back, and so does the extension."""
@@ -240,7 +248,7 @@ class Agents:
         one = await self._deps.store.transact(work)
         count = await self._in_steps(one, repairs.undo)
         if found.undone_at is not None and not count:
-            raise _conflict("undone", "This repair was undone already.")
+            raise _conflict("undone", mark("This repair was undone already."))
         logger.bind(portal=one.portal, user=seen.session.user_id).info("repair {} was undone", one.id)
         self._deps.nudge(one.portal)
         return JSONResponse(_repair_json(one), 202)
@@ -316,6 +324,10 @@ def _match_json(match: Match, names: Mapping[int, str], counts: Mapping[str, int
     }
 
 
+def _cannot(words: Words) -> list[str]:
+    return [words.say(text) for text in CANNOT]
+
+
 def _repair_json(one: Repair) -> dict[str, Any]:
     return {
         "id": one.id,
@@ -328,7 +340,7 @@ def _repair_json(one: Repair) -> dict[str, Any]:
     }
 
 
-def _preview(one: Repair, calls: Sequence[Call], left: int) -> dict[str, Any]:
+def _preview(one: Repair, calls: Sequence[Call], left: int, words: Words) -> dict[str, Any]:
     """What a repair would do. `left` calls are too many for one repair and stay for the next."""
     return {
         "dry_run": True,
@@ -342,5 +354,5 @@ def _preview(one: Repair, calls: Sequence[Call], left: int) -> dict[str, Any]:
             "extension": {"from": one.before, "to": one.user_id} if one.mapped else None,
         },
         "from_users": sorted(set(one.froms)),
-        "cannot": list(CANNOT),
+        "cannot": _cannot(words),
     }

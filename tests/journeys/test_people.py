@@ -225,7 +225,7 @@ async def test_a_stranger_is_told_to_be_one(world: World) -> None:
     await world.post_all(world.bodies(told))
     await world.settled()
     (note,) = (await world.only_call()).notes
-    assert note.startswith(f"No record in the CRM had the number +{CLIENT} (also as 0670000077)")
+    assert note.startswith(f"No record in the CRM had the number +{CLIENT}, 0670000077")
     assert "LEAD:" in note
 
 
