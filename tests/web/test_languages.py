@@ -165,6 +165,9 @@ def without_texts(data: Any) -> Any:
             "reason",
             "title",
             "detail",
+            "used_for",
+            "without",
+            "status_codes",
         )
         return {key: without_texts(item) for key, item in data.items() if key not in texts_for_people}
     return data
