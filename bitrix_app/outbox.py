@@ -56,9 +56,6 @@ NO_LAYOUT: Final = ("ERROR_METHOD_NOT_FOUND", "UNSUITABLE_ACTIVITY_TYPE_ERROR")
 """A portal too old for our blocks is no failure of the call."""
 
 
-NO_SCOPE: Final = "this portal did not grant us the right {}, so this step is left out"
-
-
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A command that is one request: it may travel in a batch."""
@@ -430,11 +427,15 @@ def _granted(portal: Portal, job: Job) -> None:
     """Raises `Moot` for what the portal's rights make pointless: no retry grants a scope."""
     scope = absent_for(job.kind, portal.scope)
     if scope is not None:
-        raise Moot(NO_SCOPE.format(scope))
+        raise _no_scope(scope)
+
+
+def _no_scope(scope: str) -> Moot:
+    return Moot(f"this portal did not grant us the right {scope}, so this step is left out")
 
 
 def _without_scope(job: Job, refused: Refused) -> Moot | Refused:
     """The refusal as it counts: a scope that was taken away a moment ago is no failure either."""
     if job.kind in OPTIONAL and refused.code.lower() == "insufficient_scope":
-        return Moot(NO_SCOPE.format(OPTIONAL[job.kind]))
+        return _no_scope(OPTIONAL[job.kind])
     return refused

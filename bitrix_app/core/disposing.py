@@ -144,10 +144,11 @@ def _happened(mine: Past, record: Record, others: Sequence[Past]) -> tuple[bool,
         untouched = untouched or same(seen, effect.before)
     if untouched or not mine.effects:
         return False, ""
-    return True, (
+    note = (
         "The answer of Bitrix24 was lost and somebody changed the record meanwhile; "
         "it was taken as written and left as it is."
     )
+    return True, note
 
 
 def _in_pipeline(rule: Rule, record: Record) -> bool:
@@ -169,7 +170,10 @@ class _Deciding:
         self.effects: dict[str, Effect] = {}
         self.by: set[str] = set()
         """Fields that a newer call had already written."""
-        self.notes: list[str] = []
+        self.closed = False
+        """It is final and was left alone, though a field or a counter was to be written."""
+        self.stays = False
+        """It stands in a stage that no rule moves it from."""
         self.newer = [past for past in others if past.order > mine.order]
 
     def result(self) -> Decision:
@@ -180,8 +184,7 @@ class _Deciding:
         if asked is not None:
             return asked
         if self.record.is_final:
-            if any(rule.fields or rule.counter for rule in self.due):
-                self.notes.append(f"{self._name} is closed ({self.record.stage}) and was left alone.")
+            self.closed = any(rule.fields or rule.counter for rule in self.due)
             return self._settled()
         for rule in ripe:
             self._fields(rule)
@@ -196,10 +199,7 @@ class _Deciding:
         return self.mine.record
 
     def _settled(self) -> Decision:
-        if self.by:
-            fields = ", ".join(sorted(self.by))
-            self.notes.append(f"A newer call had already written {fields} of {self._name}: superseded.")
-        note = " ".join(self.notes)
+        note = self._note()
         if self.effects:
             effects = tuple(self.effects.values())
             planned = replace(self.mine, stand=Stand.PLANNED, effects=effects, turn=self.turn)
@@ -207,6 +207,22 @@ class _Deciding:
         if self.by:
             return Superseded(replace(self.mine, stand=Stand.SUPERSEDED), note)
         return Nothing(replace(self.mine, stand=Stand.NOTHING), note)
+
+    def _note(self) -> str:
+        """What a person may want to know, each sentence whole, so that it can be translated."""
+        name, here, fields = self._name, self.record.stage, ", ".join(sorted(self.by))
+        note = newer = ""
+        if self.by:
+            note = newer = f"A newer call had already written {fields} of {name}: superseded."
+        if self.closed:
+            note = f"{name} is closed ({here}) and was left alone."
+            if newer:
+                note = f"{name} is closed ({here}) and was left alone. {newer}"
+        elif self.stays:
+            note = f"{name} stays in stage {here}."
+            if newer:
+                note = f"{name} stays in stage {here}. {newer}"
+        return note
 
     # --- thresholds ------------------------------------------------------------------------------
 
@@ -241,10 +257,10 @@ class _Deciding:
         if any(rule.stage == here for rule in rules):
             return None  # it is there already
         if self.record.is_final:
-            won = "won" if self.record.semantics == "S" else "lost"
+            said = "won" if self.record.semantics == "S" else "lost"
             return self._ask(
                 "STAGE_FINAL",
-                f"{self._name} is already {won} (stage {here}), so it was not moved to {rules[0].stage}.",
+                f"{self._name} is already {said} (stage {here}), so it was not moved to {rules[0].stage}.",
                 "Look at the record; retry after reopening it, or mark this as done.",
             )
         for rule in rules:
@@ -253,7 +269,7 @@ class _Deciding:
                 return None
         asking = next((rule for rule in rules if rule.outside == "ask"), None)
         if asking is None:
-            self.notes.append(f"{self._name} stays in stage {here}.")
+            self.stays = True
             return None
         return self._ask(
             "STAGE_OUTSIDE",

@@ -155,11 +155,12 @@ def _stage_faults(rule: Rule, stages: Stages, outcomes: frozenset[Outcome]) -> d
 
 
 def _status_fault(code: str, outcomes: frozenset[Outcome]) -> str | None:
+    said = None
     if code == "200" and not outcomes <= PICKED_UP:
-        return "Only calls that were picked up may be called answered (200)."
+        said = "Only calls that were picked up may be called answered (200)."
     if code != "200" and Outcome.ANSWERED in outcomes:
-        return "An answered call stays answered (200): Bitrix24 would treat it as missed."
-    return None
+        said = "An answered call stays answered (200): Bitrix24 would treat it as missed."
+    return said
 
 
 # --- fields alone ----------------------------------------------------------------------------------

@@ -12,32 +12,33 @@ from typing import Any, Final
 from bitrix_app.core.abilities import WANTED, grants
 from bitrix_app.core.portal import Portal, Snapshot
 from bitrix_app.web.pages import iso
+from bitrix_app.words import Words, mark
 
 WORDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
         "telephony": (
-            "Registers and finishes calls, shows cards, attaches recordings, keeps the lines.",
-            "Nothing can be written: calls are kept here, and each of them needs a person.",
+            mark("Registers and finishes calls, shows cards, attaches recordings, keeps the lines."),
+            mark("Nothing can be written: calls are kept here, and each of them needs a person."),
         ),
         "crm": (
-            "Puts our summary and link on a call's record, reads stages and the CRM's mode.",
-            "Calls, records made by Bitrix24 and recordings are as usual; the summary is left out.",
+            mark("Puts our summary and link on a call's record, reads stages and the CRM's mode."),
+            mark("Calls, records made by Bitrix24 and recordings are as usual; the summary is left out."),
         ),
         "placement": (
-            "Adds “Unitalk calls” to the telephony menu and lets links open a call here.",
-            "Everything works; the application is opened from the list of applications only.",
+            mark("Adds “Unitalk calls” to the telephony menu and lets links open a call here."),
+            mark("Everything works; the application is opened from the list of applications only."),
         ),
         "user_basic": (
-            "Reads employees with their inner numbers, to give each call to the right one.",
-            "Calls are written, but all of them go to the default user of the line or portal.",
+            mark("Reads employees with their inner numbers, to give each call to the right one."),
+            mark("Calls are written, but all of them go to the default user of the line or portal."),
         ),
         "im": (
-            "Sends notices to administrators inside Bitrix24.",
-            "Nobody gets notices; this page and the call log still say everything.",
+            mark("Sends notices to administrators inside Bitrix24."),
+            mark("Nobody gets notices; this page and the call log still say everything."),
         ),
         "disk": (
-            "Files a document per call and a copy of the recording on the company Drive.",
-            "Recordings stay attached to the calls in the CRM; nothing is filed on Drive.",
+            mark("Files a document per call and a copy of the recording on the company Drive."),
+            mark("Recordings stay attached to the calls in the CRM; nothing is filed on Drive."),
         ),
     }
 )
@@ -47,7 +48,7 @@ CRM_MODES: Final = MappingProxyType(
 )
 
 
-def abilities_json(portal: Portal, snapshot: Snapshot | None) -> dict[str, Any]:
+def abilities_json(portal: Portal, snapshot: Snapshot | None, words: Words) -> dict[str, Any]:
     """What the portal lets us do. `granted` is what the last frame or refresh told; `checked_at` says
     when the rest was asked for, `null`: not yet.
     """
@@ -58,8 +59,8 @@ def abilities_json(portal: Portal, snapshot: Snapshot | None) -> dict[str, Any]:
             {
                 "scope": group[0],
                 "granted": grants(portal.scope, *group),
-                "used_for": WORDS[group[0]][0],
-                "without": WORDS[group[0]][1],
+                "used_for": words.say(WORDS[group[0]][0]),
+                "without": words.say(WORDS[group[0]][1]),
             }
             for group in WANTED
         ],

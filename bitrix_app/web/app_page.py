@@ -126,6 +126,6 @@ class AppPage:
             ],
             "webhooks": await webhook_addresses(self._deps, portal, words),
             "abilities": abilities_json(
-                portal, await self._deps.store.snapshot(portal.member_id, "abilities")
+                portal, await self._deps.store.snapshot(portal.member_id, "abilities"), words
             ),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from bitrix_app.core import dispositions
@@ -14,6 +15,7 @@ from bitrix_app.core.record_memory import RECORD_TYPES
 from bitrix_app.core.stages import Stage, Stages, proposal, read_stages
 from bitrix_app.core.store import Store
 from bitrix_app.web.pages import iso
+from bitrix_app.words import Words
 
 
 async def stages_of(store: Store, portal: str) -> Stages:
@@ -23,7 +25,7 @@ async def stages_of(store: Store, portal: str) -> Stages:
     return Stages(read_stages(lead), read_stages([*deal, *more]))
 
 
-async def dispositions_json(store: Store, portal: Portal) -> dict[str, Any]:
+async def dispositions_json(store: Store, portal: Portal, words: Words) -> dict[str, Any]:
     """`dispositions` can be written back as it is; the others are for choosing."""
     stages = await stages_of(store, portal.member_id)
     taken = await store.snapshot(portal.member_id, "lead_stages")
@@ -31,13 +33,15 @@ async def dispositions_json(store: Store, portal: Portal) -> dict[str, Any]:
     mode = {"1": 1, "2": 2}.get(str(told[0].get("mode"))) if told else None
     return {
         "dispositions": [dispositions.pack(rule) for rule in portal.settings.dispositions],
-        "dispositions_proposal": [dispositions.pack(rule) for rule in proposal(stages, mode)],
+        "dispositions_proposal": [
+            dispositions.pack(replace(rule, name=words.retell(rule.name))) for rule in proposal(stages, mode)
+        ],
         "dispositions_choices": {
             "outcomes": [{"id": str(one), "status_code": STATUS_CODE[one]} for one in Outcome],
             "groups": {name: sorted(str(one) for one in group) for name, group in GROUPS.items()},
             "directions": ["in", "out"],
             "sources": ["regular", "autodial"],
-            "status_codes": dict(STATUS_CODES),
+            "status_codes": {code: words.say(meaning) for code, meaning in STATUS_CODES.items()},
             "records": list(RECORD_TYPES),
             "crm_mode": {1: "classic", 2: "simple"}.get(mode or 0),
             "lead_stages": [_stage(one) for one in stages.lead.values()],

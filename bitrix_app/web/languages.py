@@ -1,7 +1,8 @@
 """Whose language an answer speaks, and the texts that the pages' scripts say.
 
 A page speaks the language of its session, which is the portal's; an answer without a session that of
-the frame's address (`LANG`), else what the browser asks for; English where nobody says anything.
+the frame's address (`LANG`, or `lang` where people
+write it), else what the browser asks for; English where nobody says anything.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def script_texts(texts: Mapping[str, str], language: str) -> dict[str, str]:
 
 def asked_language(request: Request) -> str:
     """The language of whoever asks without a session."""
-    if named := request.query_params.get("LANG"):
+    if named := request.query_params.get("LANG") or request.query_params.get("lang"):
         return language_of(named)
     return preferred(request.headers.get("accept-language", ""))
 

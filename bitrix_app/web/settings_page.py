@@ -156,7 +156,7 @@ async def settings_json(deps: WebDeps, portal: Portal, words: Words) -> dict[str
         "queue_user": settings.queue_user,
         "group_users": dict(settings.group_users),
         **{name: getattr(settings, name) for name in SWITCHES},
-        **await dispositions_json(deps.store, portal),
+        **await dispositions_json(deps.store, portal, words),
         "unitalk_key": {"set": bool(portal.unitalk_key), "last4": last4(portal.unitalk_key)},
         "webhooks": await webhook_addresses(deps, portal, words),
         "dialer_webhooks": await webhook_addresses(deps, portal, words, DIALER_HANDLERS),
@@ -166,7 +166,7 @@ async def settings_json(deps: WebDeps, portal: Portal, words: Words) -> dict[str
             for user in people.names
         ],
         "agents_at": iso(snapshot.taken_at) if snapshot else None,
-        "abilities": abilities_json(portal, await deps.store.snapshot(portal.member_id, "abilities")),
+        "abilities": abilities_json(portal, await deps.store.snapshot(portal.member_id, "abilities"), words),
         **await pbx_json(deps.store, portal),
     }
 

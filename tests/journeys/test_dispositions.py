@@ -14,6 +14,7 @@ from bitrix_app.core.store import Unit
 from bitrix_app.sandbox.faults import Fault
 from bitrix_app.sandbox.state import CrmItem
 from bitrix_app.web.disposition_view import dispositions_json
+from bitrix_app.words import Words
 from tests.journeys.world import World
 from unitalk.sandbox import Facts, SandboxCall
 
@@ -191,7 +192,7 @@ async def test_the_settings_show_the_portal_s_own_pipelines(world: World) -> Non
     await world.settled(0)
     portal = await world.stage.house.store.portal(world.member_id)
     assert portal is not None
-    shown = (await dispositions_json(world.stage.house.store, portal))["dispositions_choices"]
+    shown = (await dispositions_json(world.stage.house.store, portal, Words()))["dispositions_choices"]
     assert [one["id"] for one in shown["lead_stages"]] == ["NEW", "IN_PROCESS", "CONVERTED", "JUNK"]
     assert [(one["id"], one["name"]) for one in shown["deal_categories"]] == [
         (0, "General"),

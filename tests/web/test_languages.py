@@ -27,7 +27,7 @@ HTML: Final = {"Accept": "text/html"}
 FORBIDDEN: Final = JobError("ACCESS", "x", "Unitalk asks for fewer requests", Forbidden.default_hint, "admin")
 TRANSLATED: Final = ("uk", "ru")
 ALLOWED: Final = frozenset(
-    {"Unitalk", "API", "CRM", "JSON", "HTTP", "Standard", "Event", "handling", "Europe", "Kyiv"}
+    {"Unitalk", "API", "CRM", "JSON", "HTTP", "POST", "Standard", "Event", "handling", "Europe", "Kyiv"}
     | {"CALL_NEW", "CALL_REDIRECT", "CALL_ANSWER", "CALL_END", "not_found", "NOT_SENT", "NEEDS_REAUTH"}
 )
 """Names and codes that are the same in every language."""
@@ -165,6 +165,9 @@ def without_texts(data: Any) -> Any:
             "reason",
             "title",
             "detail",
+            "used_for",
+            "without",
+            "status_codes",
         )
         return {key: without_texts(item) for key, item in data.items() if key not in texts_for_people}
     return data

@@ -37,6 +37,30 @@ async def test_people_get_a_page_and_programs_a_document_with_the_same_words(
 
 
 @pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("language", ["uk", "ru"])
+async def test_each_is_told_in_the_language_that_is_asked_for(
+    web: AsyncClient, path: str, language: str
+) -> None:
+    english = (await web.get(path)).json()
+    by_browser = await web.get(path, headers={"Accept-Language": f"{language}-UA, en;q=0.5"})
+    by_address = await web.get(path, params={"lang": language}, headers={"Accept-Language": "en"})
+    document = by_browser.json()
+    assert document == by_address.json()
+    assert by_browser.headers["Content-Language"] == language
+    assert "Accept-Language" in by_browser.headers["Vary"], "no cache may give it to others"
+    page = await web.get(path, params={"lang": language}, headers=HTML)
+    assert f'<html lang="{language}"' in page.text
+    assert document["title"] != english["title"]
+    for ours, theirs in zip(english["sections"], document["sections"], strict=True):
+        assert ours["title"] != theirs["title"]
+        assert theirs["title"] in page.text
+        for line, told in zip(ours["paragraphs"], theirs["paragraphs"], strict=True):
+            assert line != told
+            assert told in page.text
+    assert document.get("text") == english.get("text"), "a licence is not translated"
+
+
+@pytest.mark.parametrize("path", PAGES)
 async def test_nobody_has_to_be_logged_in_and_no_database_is_asked(st: Stage, path: str) -> None:
     st.store.away = "the disk is full"
     deps = replace(st.deps, store=cast("Store", st.store))

@@ -36,6 +36,8 @@ SPEAKERS: Final[dict[str, tuple[int, ...]]] = {
     "GiveUp": (0,),
     "cls": (2, 3),
     "stop_jobs": (1,),
+    "_ask": (1, 2),
+    "RuleFaults": (0,),
     "__init__": (0,),
     "lost": (0,),
     "_no_verdict": (0,),
@@ -44,10 +46,12 @@ SPEAKERS: Final[dict[str, tuple[int, ...]]] = {
     **dict.fromkeys(TROUBLES, (0,)),
 }
 """Functions and classes whose arguments (by place) are read by people sooner or later."""
-FORMS: Final = ("web", "addresses.py")
+FORMS: Final = ("web", "addresses.py", "disposition_form.py")
 """Where a `ValueError` is worded for people: beside a form's field, or quoted in a refusal."""
 KEYWORDS: Final = frozenset({"hint", "note", "skipped", "detail", "message"})
-VARIABLES: Final = frozenset({"note", "hint", "default_hint", "said", "FAILED_REASON", "TITLES"})
+VARIABLES: Final = frozenset(
+    {"note", "hint", "default_hint", "said", "faults", "FAILED_REASON", "TITLES", "STATUS_CODES"}
+)
 """Variables and tables whose values are texts."""
 
 
@@ -82,8 +86,14 @@ def of_python(source: str, file: str = "") -> Iterator[Text]:
             yield from _of_call(node, speakers, file)
         elif isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            if any(isinstance(target, ast.Name) and target.id in VARIABLES for target in targets):
+            if any(_holds_texts(target) for target in targets):
                 yield from (Text(msgid, "", file) for msgid in _strings(node.value))
+
+
+def _holds_texts(target: ast.expr) -> bool:
+    """`note = …`, and `faults[name] = …` for a table that is filled piece by piece."""
+    variable = target.value if isinstance(target, ast.Subscript) else target
+    return isinstance(variable, ast.Name) and variable.id in VARIABLES
 
 
 def _of_call(node: ast.Call, speakers: dict[str, tuple[int, ...]], file: str) -> Iterator[Text]:
@@ -95,6 +105,8 @@ def _of_call(node: ast.Call, speakers: dict[str, tuple[int, ...]], file: str) ->
         return
     spoken = [node.args[place] for place in speakers.get(name, ()) if place < len(node.args)]
     spoken += [keyword.value for keyword in node.keywords if keyword.arg in KEYWORDS]
+    if name == "Rule":  # a proposed disposition, by the name that an administrator reads
+        spoken += [keyword.value for keyword in node.keywords if keyword.arg == "name"]
     for value in spoken:
         yield from (Text(msgid, "", file) for msgid in _strings(value))
 

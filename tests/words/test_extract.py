@@ -34,6 +34,9 @@ def found(source: str, file: str = "bitrix_app/lanes.py") -> list[str]:
         ('FAILED_REASON: Final = MappingProxyType({Outcome.BUSY: "Busy"})', ["Busy"]),
         ('Problem(404, "not_found", "Not found", "Nothing here.")', ["Not found", "Nothing here."]),
         ('Refused(trouble.message)\nRefused("")\nRefused(f"{a}: {b}")', []),
+        ('faults["stage"] = f"There is no stage {rule.stage}."', ["There is no stage {stage}."]),
+        ('faults[name] = str(fault)\nseen["stage"] = "none of ours"', []),
+        ('Rule(id="x", name=f"Busy: {stages[0].name}")\nOther(name="x y")', ["Busy: {name}"]),
         ('logger.info("portal {} works", 1)\nraise ValueError("internal")', []),
     ],
 )

@@ -83,6 +83,14 @@ def test_a_text_that_begins_with_a_gap_does_not_swallow_the_beginning_of_another
     assert Words("uk").retell(stored) == "Запис: Невдалих спроб: 9, остання: Відповідь надходила надто довго"
 
 
+def test_two_sentences_of_one_note_are_both_retold() -> None:
+    newer = "A newer call had already written stageId of LEAD:7: superseded."
+    for first in ("LEAD:7 stays in stage NEW.", "LEAD:7 is closed (JUNK) and was left alone."):
+        told = Words("uk").retell(f"{first} {newer}")
+        assert told == f"{Words('uk').retell(first)} {Words('uk').retell(newer)}"
+        assert not re.search("[a-z]{3}", told.replace("stageId", ""))
+
+
 def test_a_vendors_own_words_stay_as_they_came() -> None:
     for said in ("Access denied!", "Call is not found", "", "{0.__class__} {x}", "%(x)s", "User"[:3]):
         assert Words("uk").retell(said) == said
