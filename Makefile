@@ -9,8 +9,9 @@ READY := $(VENV)/.ready
 demo: $(READY)
 	$(BIN)/unitalk-bitrix24 demo
 
+# Most tests wait for sockets and timers, so four at a time suit two cores.
 test: lint
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -n 4 -m "not slow"
 
 test-long: $(READY)
 	$(BIN)/python -m tests.long
