@@ -11,7 +11,7 @@ demo: $(READY)
 
 # Most tests wait for sockets and timers, so four at a time suit two cores.
 test: lint
-	$(BIN)/pytest -n 4 -m "not slow"
+	$(BIN)/pytest -n 4 --dist worksteal -m "not slow"
 
 test-long: $(READY)
 	$(BIN)/python -m tests.long
