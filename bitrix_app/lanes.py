@@ -15,17 +15,16 @@ from typing import Final
 
 from loguru import logger
 
-from bitrix_app.core.advance import advance
 from bitrix_app.core.call import Call
-from bitrix_app.core.commands import Priority
+from bitrix_app.core.commands import Priority, kinds_for
 from bitrix_app.core.errors import NeedsReauth, PortalPaused, Trouble
-from bitrix_app.core.events import CallEvent, GivenUp, Registered
+from bitrix_app.core.events import CallEvent, GivenUp
 from bitrix_app.core.jobs import Attempt, Job, JobError, JobState
-from bitrix_app.core.lifecycle import IllegalMove
 from bitrix_app.core.portal import Portal, PortalState
 from bitrix_app.core.ports import Clock
 from bitrix_app.core.retry import GiveUp, decide
 from bitrix_app.core.store import Store, StoreUnavailable, Unit
+from bitrix_app.hearing import Calls, Hearers
 from bitrix_app.logs import correlated
 from bitrix_app.outbox import EXPECTED_SECONDS, Moot, Outbox, our_fault, store_away
 from bitrix_app.waiting import sleep_or_nudge
@@ -39,11 +38,15 @@ BATCH_FROM: Final = 4
 BATCH_MOST: Final = 50
 BATCH_SECONDS: Final = 40.0
 """Seconds of server time per batch; the vendor cuts a request at 60 (bitrix24.md §5)."""
+PBX_AT_ONCE: Final = 3
+"""Jobs in flight to the PBX, recordings among them; one more is for live work only."""
+FOR_PBX: Final = kinds_for("unitalk")
+FOR_BITRIX24: Final = kinds_for("bitrix24")
 IDLE: Final = 30.0
 SETTLE_AGAIN: Final = 1.0
 OPEN: Final = (JobState.RUNNING, JobState.RETRYING, JobState.WAITING, JobState.ATTENTION)
 
-Result = CallEvent | Trouble | Moot | None
+Result = object | Trouble | Moot | None
 
 
 class PortalLanes:
@@ -56,16 +59,20 @@ class PortalLanes:
         outbox: Outbox,
         clock: Clock,
         chance: random.Random,
+        hearers: Hearers | None = None,
     ) -> None:
         self._member_id = member_id
         self._store = store
         self._outbox = outbox
         self._clock = clock
         self._chance = chance
+        self._hearers = hearers or Hearers(Calls())
         self._nudged = asyncio.Event()
         self._stopping = False
         self._in_flight: dict[asyncio.Task[None], bool] = {}
-        """Running deliveries; true for live ones."""
+        """Running deliveries to Bitrix24; true for live ones."""
+        self._at_pbx: dict[asyncio.Task[None], bool] = {}
+        """Those to the PBX have slots of their own: a PBX that does not answer holds up no CRM work."""
         self._task: asyncio.Task[None] | None = None
         self.put_off: Callable[[], None] = lambda: None
         """Told when a job got a later time, so that whoever sleeps until the next one looks again."""
@@ -81,10 +88,10 @@ class PortalLanes:
         self._stopping = True
         self._nudged.set()
         # the round under way first: what it has leased it gives back itself
-        waiting = {*self._in_flight, *([self._task] if self._task else [])}
+        waiting = {*self._in_flight, *self._at_pbx, *([self._task] if self._task else [])}
         if waiting:
             await asyncio.wait(waiting, timeout=within)
-        for task in [*self._in_flight, *([self._task] if self._task else [])]:
+        for task in [*self._in_flight, *self._at_pbx, *([self._task] if self._task else [])]:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
@@ -109,9 +116,10 @@ class PortalLanes:
         if portal is None or not portal.works:
             return False
         now = self._clock.now()
+        asked = await self._begin_pbx(portal, now)
         room = portal.settings.concurrency - sum(1 for live in self._in_flight.values() if not live)
         live_room = portal.settings.concurrency + 1 - len(self._in_flight)
-        started = False
+        started = asked
         if live_room > 0:
             for job in await self._claim(now, live_room, Priority.LIVE):
                 self._spawn(self._deliver(portal, job), live=True)
@@ -125,10 +133,31 @@ class PortalLanes:
             waiting += await self._claim(now, BATCH_MOST - len(waiting))
         return await self._begin_waiting(portal, waiting, room) or started
 
-    async def _claim(self, now: float, limit: int, most: Priority | None = None) -> list[Job]:
+    async def _begin_pbx(self, portal: Portal, now: float) -> bool:
+        """What the PBX is owed; a slot is kept for live work, because an agent waits for it."""
+        room = PBX_AT_ONCE + 1 - len(self._at_pbx)
+        others = min(room, PBX_AT_ONCE - sum(1 for live in self._at_pbx.values() if not live))
+        if room <= 0 or self._stopping:
+            return False
+        most, limit = (None, others) if others > 0 else (Priority.LIVE, room)
+        jobs = await self._claim(now, limit, most, FOR_BITRIX24)
+        for job in jobs:
+            live = job.priority == Priority.LIVE
+            self._spawn(self._deliver(portal, job), live=live, slots=self._at_pbx)
+        return bool(jobs)
+
+    async def _claim(
+        self,
+        now: float,
+        limit: int,
+        most: Priority | None = None,
+        without: Sequence[str] = FOR_PBX,
+    ) -> list[Job]:
         """Lease jobs; those leased while we were told to stop go back, for nothing of them was said."""
         bound = 99 if most is None else int(most)
-        jobs = await self._store.claim(self._member_id, now, limit, now + LEASE, max_priority=bound)
+        jobs = await self._store.claim(
+            self._member_id, now, limit, now + LEASE, max_priority=bound, without=without
+        )
         if self._stopping and jobs:
             await self._store.release(jobs)
             return []
@@ -152,12 +181,15 @@ class PortalLanes:
             await self._store.release(left)
         return len(left) < len(jobs)
 
-    def _spawn(self, work: Awaitable[None], *, live: bool) -> None:
+    def _spawn(
+        self, work: Awaitable[None], *, live: bool, slots: dict[asyncio.Task[None], bool] | None = None
+    ) -> None:
         task = asyncio.ensure_future(work)
-        self._in_flight[task] = live
+        held = self._in_flight if slots is None else slots
+        held[task] = live
 
         def landed(done: asyncio.Task[None]) -> None:
-            self._in_flight.pop(done, None)
+            held.pop(done, None)
             self._nudged.set()
             if not done.cancelled() and (fault := done.exception()) is not None:
                 logger.opt(exception=fault).error("a delivery ended badly; its lease will be rescued")
@@ -205,7 +237,7 @@ class PortalLanes:
             await self._deliver(portal, job)
 
     async def _call(self, job: Job) -> Call | None:
-        return None if job.lane.startswith("portal:") else await self._store.call(job.portal, job.lane)
+        return None if ":" in job.lane else await self._store.call(job.portal, job.lane)
 
     async def _settle(self, portal: Portal, job: Job, result: Result, began: float, seconds: float) -> None:
         """Close the job and let the call hear of it, in one transaction."""
@@ -216,20 +248,15 @@ class PortalLanes:
             current = await unit.job(job.id)
             if current is None or current.state not in OPEN:
                 return  # stopped meanwhile (uninstall): nobody is owed an answer
-            call = await unit.call(job.portal, job.lane)
             if not isinstance(result, Trouble | Moot):
                 # counts even when the lease ran out meanwhile: the effect has happened
                 await unit.complete(job, Attempt(began, seconds, "done"))
-                if isinstance(result, Registered):
-                    told: CallEvent | None = replace(result, doubted_at=job.doubted_at)
-                else:
-                    told = result
-                if told is not None and call is not None:
-                    await _tell(unit, portal, call, told, now, job.correlation_id)
+                if result is not None:
+                    await self._hearers.told(unit, portal, job, result, now)
             elif current.state is not JobState.RUNNING:
                 return  # rescued: whoever tries next will see for himself
             elif isinstance(result, Trouble):
-                await self._failed(unit, portal, job, call, result, began, seconds, now, jitter)
+                await self._failed(unit, portal, job, result, began, seconds, now, jitter)
             else:
                 await unit.drop(job, Attempt(began, seconds, "expired", message=str(result)))
 
@@ -250,7 +277,6 @@ class PortalLanes:
         unit: Unit,
         portal: Portal,
         job: Job,
-        call: Call | None,
         trouble: Trouble,
         began: float,
         seconds: float,
@@ -258,15 +284,15 @@ class PortalLanes:
         jitter: float,
     ) -> None:
         error = JobError(trouble.code, trouble.category, trouble.message, trouble.hint, trouble.who.value)
+        call = await unit.call(job.portal, job.lane)
         live = call is not None and call.is_live
         plan = decide(job.kind, trouble, job.attempts + 1, now, jitter, is_live=live)
         if isinstance(plan, GiveUp):
             attempt = Attempt(began, seconds, "attention", error.code, error.category, plan.reason)
             await unit.bury(job, attempt, error)
             logger.warning("{} needs {}: {} ({})", job.kind, error.who, error.code, error.category)
-            if call is not None:
-                given_up = GivenUp(job.kind, job.key, error.code, trouble.message)
-                await _tell(unit, portal, call, given_up, now, job.correlation_id)
+            given_up = GivenUp(job.kind, job.key, error.code, trouble.message)
+            await self._hearers.told(unit, portal, job, given_up, now)
             return
         if isinstance(trouble, PortalPaused):
             # the portal as a whole waits; its jobs are due the moment it works again
@@ -291,16 +317,6 @@ async def _pause(unit: Unit, member_id: str, trouble: PortalPaused, now: float) 
     await unit.save_portal(
         replace(portal, state=state, state_reason=trouble.code, state_since=now, updated_at=now)
     )
-
-
-async def _tell(
-    unit: Unit, portal: Portal, call: Call, event: CallEvent, now: float, correlation_id: str
-) -> None:
-    """Hand a vendor's answer to the call; an impossible one is logged and changes nothing."""
-    try:
-        await unit.apply(advance(call, event, now, portal.rules), now, correlation_id)
-    except IllegalMove as illegal:
-        logger.error("call {}: {}", call.id, illegal)
 
 
 def _by_seconds(jobs: Sequence[Job]) -> list[list[Job]]:

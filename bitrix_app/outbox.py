@@ -6,9 +6,9 @@ done» answers, and looks before it repeats what may have happened (design.md §
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from loguru import logger
 
@@ -86,6 +86,18 @@ def store_away(away: StoreUnavailable, now: float) -> Trouble:
     )
 
 
+class Room(Protocol):
+    """Whoever delivers some kinds of commands by himself."""
+
+    kinds: frozenset[str]
+
+    async def deliver(self, portal: Portal, job: Job, call: Call | None) -> object:
+        """Say it; the event for the job's hearer, `None` for nothing to hear. `call` is the lane's, if the
+        lane is a call's. Raises a `Trouble` branch or `Moot`.
+        """
+        ...
+
+
 class Outbox:
     """See the module."""
 
@@ -100,6 +112,7 @@ class Outbox:
         upkeep: Upkeep,
         clock: Clock,
         records: Records,
+        rooms: Sequence[Room] = (),
     ) -> None:
         self._client = client
         self._owners = owners
@@ -108,10 +121,11 @@ class Outbox:
         self._directory = directory
         self._filing = filing
         self._records = records
+        self._rooms = {kind: room for room in rooms for kind in room.kinds}
         self._upkeep = upkeep
         self._clock = clock
 
-    async def deliver(self, portal: Portal, job: Job, call: Call | None) -> CallEvent | None:
+    async def deliver(self, portal: Portal, job: Job, call: Call | None) -> object:
         """Say the job's command. Returns its event; raises a `Trouble` branch or `Moot`."""
         _granted(portal, job)
         try:
@@ -119,9 +133,11 @@ class Outbox:
         except Refused as refused:
             raise _without_scope(job, refused) from refused
 
-    async def _deliver(self, portal: Portal, job: Job, call: Call | None) -> CallEvent | None:
+    async def _deliver(self, portal: Portal, job: Job, call: Call | None) -> object:
+        if room := self._rooms.get(job.kind):
+            return await room.deliver(portal, job, call)
         if call is None:
-            if job.lane.startswith("portal:"):
+            if ":" in job.lane:
                 await self._upkeep.deliver(portal, job)
                 return None
             raise Moot("the call was erased")

@@ -5,6 +5,7 @@ Plain functions on the writer's connection, inside a transaction that somebody e
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -64,7 +65,13 @@ def note_attempt(db: sqlite3.Connection, portal: str, job_id: int, attempt: Atte
 
 
 def claim(
-    db: sqlite3.Connection, portal: str, now: float, limit: int, lease_until: float, max_priority: int
+    db: sqlite3.Connection,
+    portal: str,
+    now: float,
+    limit: int,
+    lease_until: float,
+    max_priority: int,
+    without: Sequence[str] = (),
 ) -> Sequence[Job]:
     """Lease what may run, by priority, then due time, then age."""
     chosen: list[int] = []
@@ -72,12 +79,13 @@ def claim(
     lanes: set[str] = set()
     mutexes: set[str] = set()
     priority = -(10**9)
+    kinds = json.dumps(list(without))
     while len(chosen) < limit:
         found = db.execute(_Q["next_priority"], (portal, priority)).fetchone()
         if found is None or found[0] > max_priority:
             break
         priority = found[0]
-        _choose(db, portal, priority, now, limit, chosen, expired, lanes, mutexes)
+        _choose(db, portal, priority, now, limit, kinds, chosen, expired, lanes, mutexes)
     for job_id, lane, key in expired:
         _expire(db, portal, job_id, lane, key, now)
     leased = _Q["lease"]
@@ -90,6 +98,7 @@ def _choose(
     priority: int,
     now: float,
     limit: int,
+    without: str,
     chosen: list[int],
     expired: list[tuple[int, str, str]],
     lanes: set[str],
@@ -97,7 +106,7 @@ def _choose(
 ) -> None:
     """Walk the ready jobs of one priority; the query keeps out what earlier claims hold back, the
     two sets what this one does."""
-    cursor = db.execute(_Q["ready"], {"portal": portal, "priority": priority, "now": now})
+    cursor = db.execute(_Q["ready"], {"portal": portal, "priority": priority, "now": now, "without": without})
     try:
         for job_id, lane, key, exclusive, mutex, expires_at in cursor:
             if expires_at is not None and expires_at < now:

@@ -145,7 +145,7 @@ def job_row(portal: str, lane: str, owed: Owed, now: float, correlation_id: str)
         int(owed.priority),
         command.exclusive,
         "blocked" if owed.needs else "waiting",
-        now,
+        now if owed.not_before is None else max(now, owed.not_before),
         now,
         now,
         encode([clean(need) for need in owed.needs]) if owed.needs else "[]",

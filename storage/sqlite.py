@@ -101,10 +101,16 @@ class SqliteStore:
         return await self._writer.run(lambda db: drive(work, SqliteUnit(db, book)))
 
     async def claim(
-        self, portal: str, now: float, limit: int, lease_until: float, max_priority: int = 99
+        self,
+        portal: str,
+        now: float,
+        limit: int,
+        lease_until: float,
+        max_priority: int = 99,
+        without: Sequence[str] = (),
     ) -> Sequence[Job]:
         return await self._writer.run(
-            lambda db: graph.claim(db, portal, now, limit, lease_until, max_priority)
+            lambda db: graph.claim(db, portal, now, limit, lease_until, max_priority, without)
         )
 
     async def rescue(self, now: float) -> int:

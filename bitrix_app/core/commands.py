@@ -201,6 +201,11 @@ _KINDS: dict[str, type[Command]] = {
 }
 
 
+def kinds_for(platform: str) -> tuple[str, ...]:
+    """Kinds of the commands that go to this vendor."""
+    return tuple(kind for kind, cls in _KINDS.items() if cls.platform == platform)
+
+
 def pack(command: Command) -> dict[str, Any]:
     """The command as JSON-able data; its kind is stored beside it, not inside."""
     return {f.name: getattr(command, f.name) for f in fields(command)}

@@ -222,9 +222,16 @@ class Store(Protocol):
         ...
 
     async def claim(
-        self, portal: str, now: float, limit: int, lease_until: float, max_priority: int = 99
+        self,
+        portal: str,
+        now: float,
+        limit: int,
+        lease_until: float,
+        max_priority: int = 99,
+        without: Sequence[str] = (),
     ) -> Sequence[Job]:
-        """Lease due jobs by priority, at most one exclusive job a lane, one a mutex."""
+        """Lease due jobs by priority, at most one exclusive job a lane, one a mutex; none of the
+        kinds `without`."""
         ...
 
     async def rescue(self, now: float) -> int:

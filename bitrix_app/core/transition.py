@@ -28,7 +28,8 @@ class Owed:
 
     `needs` are keys of the same lane that must be done first. A lane never holds two jobs of one
     key, so owing the same again changes nothing. `mutex`: at most one job of the portal with the
-    same mutex is in flight. `expires_at`: after it the job is dropped quietly.
+    same mutex is in flight. `expires_at`: after it the job is dropped quietly. `not_before`: until
+    then it waits.
     """
 
     key: str
@@ -36,6 +37,7 @@ class Owed:
     priority: Priority
     needs: tuple[str, ...] = ()
     expires_at: float | None = None
+    not_before: float | None = None
     mutex: str | None = None
 
 

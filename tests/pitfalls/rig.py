@@ -82,7 +82,10 @@ class PitfallRig(Rig):
 
     async def deliver(self, command: Command, about: Call, **more: Any) -> CallEvent | None:
         """What came of a command's delivery; raises what the queue would get."""
-        return await self.run(self.outbox.deliver(self.portal, job(command, **more), about))
+        return cast(
+            CallEvent | None,
+            await self.run(cast(Any, self.outbox.deliver(self.portal, job(command, **more), about))),
+        )
 
     def methods(self) -> list[str]:
         """REST methods in the order in which the portal heard them."""

@@ -17,6 +17,7 @@ SUBJECTS = ("receipts", "calls", "jobs", "portals", "repairs", "requests")
 SMALL = {("portals", "all"), ("portals", "webhook_index"), ("portals", "prune_webhook_tokens")}
 """Tables of some hundred rows, read whole on purpose."""
 NOT_A_TABLE = (
+    "SCAN json_each ",
     "SCAN hop",
     "SCAN doomed",
     "SCAN first",

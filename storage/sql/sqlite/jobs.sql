@@ -94,6 +94,7 @@ ORDER BY priority LIMIT 1;
 -- the same mutex. A job in doubt holds its mutex too; among several in doubt the oldest does.
 SELECT id, lane, key, exclusive, mutex, expires_at FROM jobs AS j INDEXED BY jobs_ready
 WHERE portal = :portal AND priority = :priority AND due_at <= :now AND state IN ('waiting', 'retrying')
+    AND kind NOT IN (SELECT value FROM json_each(:without))
     AND NOT (exclusive AND EXISTS (
         SELECT 1 FROM jobs AS f INDEXED BY jobs_flying
         WHERE f.portal = :portal AND f.lane = j.lane AND f.state = 'running' AND f.exclusive
