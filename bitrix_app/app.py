@@ -25,9 +25,11 @@ from bitrix_app.check import KINDS, Check, Report
 from bitrix_app.clock import SystemClock
 from bitrix_app.core.ports import Clock, Http
 from bitrix_app.core.store import Store, StoreUnavailable
+from bitrix_app.desk import Desk, new_call_id
 from bitrix_app.directory import Directory
 from bitrix_app.filing import Filing, RecordingSource
 from bitrix_app.gateway import HttpGateway
+from bitrix_app.hearing import Calls, Hearers
 from bitrix_app.intake import Intake
 from bitrix_app.lanes import PortalLanes
 from bitrix_app.limiters import Limiters
@@ -40,6 +42,7 @@ from bitrix_app.recorder import Recorder
 from bitrix_app.records import Records
 from bitrix_app.serving import listen, serving
 from bitrix_app.settings import Settings
+from bitrix_app.starting import Starting
 from bitrix_app.upkeep import Addresses, Upkeep
 from bitrix_app.vault import SecretVault
 from bitrix_app.watch import Watch
@@ -127,7 +130,9 @@ async def compose(
         upkeep = Upkeep(store, clock, client, refresher, directory, lines, pbx, addresses)
         owners = Owners(client, directory, clock)
         records, moving = Records(store, client), Moving(client)
-        outbox = Outbox(client, directory, owners, lines, filing, moving, upkeep, clock, records)
+        starting = Starting(store, clock, pbx, directory, owners)
+        outbox = Outbox(client, directory, owners, lines, filing, moving, upkeep, clock, records, [starting])
+        desk = Desk(new_call_id)
 
         def nudge(portal: str) -> None:
             worker.nudge(portal)
@@ -139,13 +144,14 @@ async def compose(
             watch.forget(portal)
 
         watch = Watch(store, clock, nudge)
-        intake = Intake(store, clock, nudge, forget, watch=watch.saw)
+        intake = Intake(store, clock, nudge, forget, watch=watch.saw, desk=desk)
+        hearers = Hearers(Calls(desk))
         chance = random.Random()  # noqa: S311 - jitter needs no secrecy
         worker = Worker(
             store,
             clock,
             intake,
-            lambda portal: PortalLanes(portal, store, outbox, clock, chance),
+            lambda portal: PortalLanes(portal, store, outbox, clock, chance, hearers),
             lambda: filing.tick(clock.now()),
         )
         prefill = Prefill(

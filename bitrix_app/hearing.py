@@ -12,12 +12,12 @@ from typing import Protocol
 
 from loguru import logger
 
-from bitrix_app.core.advance import advance
-from bitrix_app.core.events import CallEvent, Registered
+from bitrix_app.core.events import CallEvent, Registered, Traced
 from bitrix_app.core.jobs import Job
 from bitrix_app.core.lifecycle import IllegalMove
 from bitrix_app.core.portal import Portal
 from bitrix_app.core.store import Unit
+from bitrix_app.desk import Desk
 
 
 class Hearer(Protocol):
@@ -31,6 +31,9 @@ class Hearer(Protocol):
 class Calls:
     """Hands a vendor's answer to the call; an impossible one is logged and changes nothing."""
 
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
     async def told(self, unit: Unit, portal: Portal, job: Job, event: object, now: float) -> None:
         call = await unit.call(job.portal, job.lane)
         if call is None:
@@ -40,7 +43,10 @@ class Calls:
         if not isinstance(event, CallEvent):
             raise TypeError(f"{type(event).__name__} is no event of a call")
         try:
-            await unit.apply(advance(call, event, now, portal.rules), now, job.correlation_id)
+            if isinstance(event, Traced):
+                await self._desk.traced(unit, portal, call, event, now, job.correlation_id)
+            else:
+                await self._desk.move(unit, portal, call, event, now, job.correlation_id)
         except IllegalMove as illegal:
             logger.error("call {}: {}", call.id, illegal)
 

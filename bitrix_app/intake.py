@@ -7,25 +7,32 @@ owed. The caller answers the sender only after it is durable.
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Final
 from urllib.parse import urlencode
 
 from loguru import logger
 
-from bitrix_app.bitrix.events import BitrixEvent, read_call_init, read_clean
-from bitrix_app.core.advance import Transition, Wake, advance
+from bitrix_app.bitrix.events import (
+    BitrixEvent,
+    read_call_init,
+    read_call_start,
+    read_callback_start,
+    read_clean,
+)
+from bitrix_app.core.advance import Transition, Wake
 from bitrix_app.core.call import Call
 from bitrix_app.core.chores import portal_work
-from bitrix_app.core.correlate import LIVE_SPAN, match, needs_client
-from bitrix_app.core.events import Direction, Due, Facts, Heard, PbxReport
+from bitrix_app.core.dial import Origin
+from bitrix_app.core.events import Direction, Due, Heard, PbxReport
 from bitrix_app.core.lifecycle import IllegalMove
 from bitrix_app.core.portal import Portal, PortalState
 from bitrix_app.core.ports import Clock
 from bitrix_app.core.store import DueWake, Receipt, ReceiptState, Store, StoreUnavailable, Unit
+from bitrix_app.desk import Desk, Press, new_call_id
+from bitrix_app.finding import call_for
 from bitrix_app.numbers import placed
+from bitrix_app.retry_list import LANE
 from unitalk.events import Ignorable, Readable, ReadEvent, UnreadableEvent, read_event
 
 INIT_WINDOW = 7 * 86_400.0
@@ -43,15 +50,6 @@ def call_types(call: Call) -> tuple[str, ...]:
     return ("1",) if call.direction is Direction.OUT else ("2", "3")
 
 
-CLIENT_SLACK: Final = 60.0
-"""Seconds by which the PBX's clock may be ahead of ours when a call is looked for by its client."""
-
-
-def new_call_id(now: float) -> str:
-    """Ours for life and EXTERNAL_CALL_ID in Bitrix24: time first, so that rows stay in order."""
-    return f"{int(now * 1000):011x}{secrets.token_hex(8)}"
-
-
 class Intake:
     """See the module. `nudge` tells the worker that a portal has something to do, `forget` tells
     whoever keeps a portal's tokens or people in memory that they no longer count. `watch` is shown each
@@ -66,12 +64,14 @@ class Intake:
         forget: Callable[[str], None],
         make_id: Callable[[float], str] = new_call_id,
         watch: Callable[[Portal, ReadEvent, float], None] = lambda _portal, _event, _now: None,
+        desk: Desk | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._nudge = nudge
         self._forget = forget
         self._make_id = make_id
+        self._desk = desk or Desk(make_id)
         self._watch = watch
 
     async def pbx(
@@ -143,24 +143,14 @@ class Intake:
         self, unit: Unit, portal: Portal, report: PbxReport, now: float, receipt: Receipt, receipt_id: int
     ) -> bool:
         """Whether the worker has something to do now or, by a timer, later."""
-        call = await self._call_for(unit, portal, report.facts, now)
+        call = await call_for(unit, portal.member_id, report.facts, now, self._make_id)
         try:
-            transition = advance(call, report, now, portal.rules)
+            added, moved = await self._desk.move(unit, portal, call, report, now, receipt.correlation_id)
         except IllegalMove as illegal:
             await unit.mark_receipt(receipt_id, ReceiptState.IGNORED, call_id=call.id, error=str(illegal))
             return False
-        added = await unit.apply(transition, now, receipt.correlation_id)
         await unit.mark_receipt(receipt_id, ReceiptState.APPLIED, call_id=call.id)
-        return added > 0 or bool(transition.wakes)
-
-    async def _call_for(self, unit: Unit, portal: Portal, facts: Facts, now: float) -> Call:
-        candidates = list(await unit.calls_by_pbx(portal.member_id, facts.pbx_id, facts.pbx_dbid))
-        known = match(facts, candidates, now)
-        if known is None and facts.number and needs_client(facts):
-            since = now - LIVE_SPAN if facts.started_at is None else min(facts.started_at, now) - CLIENT_SLACK
-            candidates += await unit.calls_of_client(portal.member_id, facts.number, since)
-            known = match(facts, candidates, now)
-        return known or Call(id=self._make_id(now), portal=portal.member_id, first_seen_at=now)
+        return added > 0 or bool(moved.wakes)
 
     async def _keep(self, receipt: Receipt, state: ReceiptState, error: str) -> bool:
         """Store a receipt that no call follows from; false for a repeat."""
@@ -184,8 +174,13 @@ class Intake:
         async def work(unit: Unit) -> int:
             if not await unit.take_wake(wake):
                 return 0
-            call = await unit.call(wake.portal, wake.lane)
             portal = await unit.portal(wake.portal)
+            if portal is not None and wake.lane.startswith(LANE):
+                if portal.state is PortalState.UNINSTALLED:
+                    await unit.move_wakes(wake.portal, wake.lane, {wake.reason: now + PUT_OFF})
+                    return 0
+                return await self._desk.due(unit, portal, wake, now)
+            call = await unit.call(wake.portal, wake.lane)
             if call is None or portal is None:
                 return 0
             if portal.state is PortalState.UNINSTALLED:
@@ -193,7 +188,7 @@ class Intake:
                     return 0
                 # the portal may come back, and its calls must not be left open then
                 return await unit.apply(Transition(call, wakes=(Wake(now + PUT_OFF, wake.reason),)), now)
-            return await unit.apply(advance(call, Due(wake.reason), now, portal.rules), now)
+            return (await self._desk.move(unit, portal, call, Due(wake.reason), now))[0]
 
         if await self._store.transact(work):
             self._nudge(wake.portal)
@@ -234,6 +229,10 @@ class Intake:
             case "ONVOXIMPLANTCALLINIT":
                 call_id = await self._heard(unit, portal, event, now)
                 return (ReceiptState.APPLIED if call_id else ReceiptState.IGNORED), call_id
+            case "ONEXTERNALCALLSTART":
+                return await self._clicked(unit, portal, event, now)
+            case "ONEXTERNALCALLBACKSTART":
+                return await self._asked_back(unit, portal, event, now)
             case "ONAPPUNINSTALL":
                 await uninstall(unit, portal, now, clean=read_clean(event))
                 return ReceiptState.APPLIED, None
@@ -247,6 +246,48 @@ class Intake:
             await unit.owe(member_id, lane, (owed,), now)
         return ReceiptState.APPLIED, None
 
+    async def _clicked(
+        self, unit: Unit, portal: Portal, event: BitrixEvent, now: float
+    ) -> tuple[ReceiptState, str | None]:
+        """A click in Bitrix24; the call has its CALL_ID and is never registered by us (bitrix24.md §6.8)."""
+        start = read_call_start(event)
+        if start is None:
+            return ReceiptState.IGNORED, None
+        press = Press(
+            Origin.CLICK,
+            start.number,
+            start.user_id,
+            _sent_at(event, now),
+            line=start.line or None,
+            crm_type=start.crm_type,
+            crm_id=start.crm_id,
+            bitrix_call_id=start.call_id,
+        )
+        call = await self._desk.press(unit, portal, press, now)
+        for other in await unit.calls_without_bitrix_id(portal.member_id, start.number, now - INIT_WINDOW):
+            if other.heard_bitrix_id == start.call_id:  # the click's CALLINIT was taken for that call's
+                await unit.apply(Transition(replace(other, heard_bitrix_id=None)), now)
+        return ReceiptState.APPLIED, call.id
+
+    async def _asked_back(
+        self, unit: Unit, portal: Portal, event: BitrixEvent, now: float
+    ) -> tuple[ReceiptState, str | None]:
+        """A client asks by a form to be called: nobody's call yet, so it is ours to register."""
+        start = read_callback_start(event)
+        if start is None:
+            return ReceiptState.IGNORED, None
+        press = Press(
+            Origin.FORM,
+            start.number,
+            None,
+            _sent_at(event, now),
+            line=start.line or None,
+            crm_type=start.crm_type,
+            crm_id=start.crm_id,
+            text=start.text or None,
+        )
+        return ReceiptState.APPLIED, (await self._desk.press(unit, portal, press, now)).id
+
     async def _heard(self, unit: Unit, portal: Portal, event: BitrixEvent, now: float) -> str | None:
         """Remember the CALL_ID when it can only be that of one call of ours."""
         init = read_call_init(event)
@@ -259,9 +300,13 @@ class Intake:
         waiting = [c for c in calls if c.register_owed and init.call_type in call_types(c)]
         if len(waiting) != 1:
             return None
-        transition = advance(waiting[0], Heard(init.call_id), now, portal.rules)
-        await unit.apply(transition, now)
+        await self._desk.move(unit, portal, waiting[0], Heard(init.call_id), now)
         return waiting[0].id
+
+
+def _sent_at(event: BitrixEvent, now: float) -> float:
+    """When the portal made the event; a clock that is ahead of ours counts as now."""
+    return min(float(event.ts), now) if event.ts.isascii() and event.ts.isdigit() else now
 
 
 async def uninstall(unit: Unit, portal: Portal, now: float, *, clean: bool) -> None:

@@ -24,6 +24,7 @@ from bitrix_app.core.portal import Portal, PortalState
 from bitrix_app.core.ports import Clock
 from bitrix_app.core.retry import GiveUp, decide
 from bitrix_app.core.store import Store, StoreUnavailable, Unit
+from bitrix_app.desk import Desk, new_call_id
 from bitrix_app.hearing import Calls, Hearers
 from bitrix_app.logs import correlated
 from bitrix_app.outbox import EXPECTED_SECONDS, Moot, Outbox, our_fault, store_away
@@ -66,7 +67,7 @@ class PortalLanes:
         self._outbox = outbox
         self._clock = clock
         self._chance = chance
-        self._hearers = hearers or Hearers(Calls())
+        self._hearers = hearers or Hearers(Calls(Desk(new_call_id)))
         self._nudged = asyncio.Event()
         self._stopping = False
         self._in_flight: dict[asyncio.Task[None], bool] = {}

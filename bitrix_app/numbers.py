@@ -14,9 +14,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final
+from zoneinfo import available_timezones
 
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumber, ValidationResult
+from phonenumbers.timezone import time_zones_for_number
 
 from bitrix_app.core.events import Direction, PbxReport, Step
 from bitrix_app.words import mark
@@ -97,6 +99,18 @@ def search_forms(raw: str | None, country: str = COUNTRY) -> tuple[str, ...]:
     national = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.NATIONAL)
     forms = [reading.e164, re.sub(r"[^0-9]", "", national)]
     return tuple(dict.fromkeys(forms))
+
+
+def zones_of(number: str | None) -> tuple[str, ...]:
+    """IANA zones in which a number may be at home; empty when its plan does not say."""
+    try:
+        parsed = phonenumbers.parse(number or "", None)
+    except NumberParseException:
+        return ()
+    return tuple(zone for zone in time_zones_for_number(parsed) if zone in _ZONES)
+
+
+_ZONES: Final = frozenset(available_timezones())
 
 
 def placed(report: PbxReport, country: str) -> PbxReport:

@@ -172,7 +172,12 @@ class Outbox:
             case Finish() as command:
                 self._wait_for_a_late_register(call)
                 priority = Priority(job.priority)
-                owned = await self._owners.closing(portal, call, command.extension, priority, job.attempts)
+                if command.user_id is not None:  # it never came about: whoever asked for it has it
+                    owned: Owned | None = Owned(Choice(command.user_id, True), command.extension)
+                else:
+                    owned = await self._owners.closing(
+                        portal, call, command.extension, priority, job.attempts
+                    )
                 if owned is None:
                     raise nobody()
                 request = telephony.finish(
@@ -189,8 +194,8 @@ class Outbox:
                 if not call.is_live:
                     raise Moot("the call is over")
                 return await self._card(portal, job, call, extensions, telephony.show)
-            case Hide(extensions=extensions):
-                return await self._card(portal, job, call, extensions, telephony.hide)
+            case Hide(extensions=extensions, users=users):
+                return await self._card(portal, job, call, extensions, telephony.hide, users)
             case LayoutBlocks():
                 if not (call.activity_id and call.crm_type and call.crm_id):
                     raise Moot("the call has no activity on a CRM record")
@@ -205,8 +210,10 @@ class Outbox:
         call: Call,
         extensions: tuple[str, ...],
         say: Callable[[str, list[int]], RestCall],
+        more: tuple[int, ...] = (),
     ) -> Prepared:
         users = await self._directory.users_of(portal, extensions)
+        users += [user for user in more if user not in users]
         if not users:
             raise Moot("none of the extensions has a user in Bitrix24")
         return Prepared(say(call.bitrix_call_id or "", users), lambda _: Done(job.key))
@@ -230,6 +237,8 @@ class Outbox:
         """Whose card it is. Not the closing rules: a repeat must name the same user, or Bitrix24
         makes a second call (§6.1).
         """
+        if command.user_id is not None:
+            return Choice(command.user_id, True)
         choice = await self._directory.user_for(portal, command.extension, call.line, command.group)
         if choice is None:
             raise nobody()
@@ -253,8 +262,9 @@ class Outbox:
             user_id=choice.user_id,
             show=command.show and call.is_live,
             crm_create=command.crm_create,
-            crm=None,
+            crm=_client_of(call),
             timezone=portal.settings.zone_of(call.line),
+            callback=call.callback,
         )
         return Prepared(request, lambda result: _registered(result, choice, command, call, portal))
 
@@ -282,6 +292,7 @@ class Outbox:
             crm_create=command.crm_create and crm is None,
             crm=crm,
             timezone=portal.settings.zone_of(call.line),
+            callback=call.callback,
         )
         answer = await self._client.call(portal, request, priority)
         return _registered(answer.result, choice, command, call, portal)
@@ -385,6 +396,17 @@ class Outbox:
             except Exception as bug:  # noqa: BLE001 - as above
                 settled[job.id] = our_fault(bug)
         return settled
+
+
+CLIENTS: Final = ("CONTACT", "COMPANY", "LEAD")
+"""Records that a call may be registered on by name (bitrix24.md §6.1)."""
+
+
+def _client_of(call: Call) -> tuple[str, int] | None:
+    """The record from which somebody asked for this call: it need not be searched for."""
+    if call.dial is None or call.crm_type not in CLIENTS or not call.crm_id:
+        return None
+    return call.crm_type, call.crm_id
 
 
 def nobody() -> Refused:

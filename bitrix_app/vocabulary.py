@@ -77,6 +77,7 @@ OUTCOMES: Final[Mapping[str, str]] = MappingProxyType(
         "lost_by_us": mark("no agent was free"),
         "called_elsewhere": mark("reached by another call"),
         "unknown": mark("outcome not known"),
+        "not_started": mark("not started"),
     }
 )
 """How a call ended (core/outcome.py)."""

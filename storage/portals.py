@@ -214,6 +214,7 @@ _ERASE: Final = {
     "receipts": ("erase",),
     "calls": ("erase",),
     "repairs": ("erase",),
+    "intents": ("erase",),
     "record_memory": ("erase",),
     "jobs": ("erase", "erase_attempts", "erase_wakes"),
     "portals": ("delete_pairs", "erase_webhook_tokens", "erase_snapshots", "erase_level"),

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from bitrix_app.core.call import Call
+from bitrix_app.core.intent import Intent
+from bitrix_app.core.intent_store import IntentFilter
 from bitrix_app.core.jobs import Attempt, Job, JobState
 from bitrix_app.core.portal import Snapshot
 from bitrix_app.core.repair import Repair
 from bitrix_app.core.store import DueWake, Receipt, ReceiptState, StoreUnavailable, VendorRequest
-from storage import rows
+from storage import intents, rows
 from storage.line import Line, make_reader, open_line
 from storage.queries import load
 from storage.refusals import in_words
@@ -64,6 +66,10 @@ class Reading:
     async def house(self, question: Callable[[sqlite3.Connection], T]) -> T:
         """Ask with the short line."""
         return await self._ask(self._house, question)
+
+    async def page(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """Ask with the line of the pages, which may be slow."""
+        return await self._ask(self._pages, question)
 
     async def column(self, sql: str) -> Sequence[str]:
         """The only column of a query's rows."""
@@ -133,6 +139,23 @@ class Reading:
         values = (rows.encode(list(lanes)), portal, key)
         found = await self._ask(self._pages, lambda db: db.execute(_J["states_of"], values).fetchall())
         return {JobState(state): count for state, count in found}
+
+    async def intents(
+        self,
+        portal: str,
+        state: JobState,
+        wanted: IntentFilter,
+        *,
+        limit: int = 50,
+        before: tuple[float, str] | None = None,
+    ) -> Sequence[Intent]:
+        return await self.page(lambda db: intents.page(db, portal, state, wanted, limit, before))
+
+    async def intent(self, portal: str, intent_id: str) -> Intent | None:
+        return await self.page(lambda db: intents.one(db, portal, intent_id))
+
+    async def intent_counts(self, portal: str, mine: int | None = None) -> Mapping[JobState, int]:
+        return await self.page(lambda db: intents.counts(db, portal, mine))
 
     async def lane(self, portal: str, lane: str) -> Sequence[Job]:
         found = await self._ask(self._pages, lambda db: db.execute(_J["lane"], (portal, lane)).fetchall())

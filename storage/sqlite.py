@@ -55,6 +55,9 @@ class SqliteStore:
         self.job_states = reading.job_states
         self.call = reading.call
         self.lane = reading.lane
+        self.intents = reading.intents
+        self.intent = reading.intent
+        self.intent_counts = reading.intent_counts
         self.attempts = reading.attempts
         self.receipts = reading.receipts
         self.job_counts = reading.job_counts

@@ -31,6 +31,8 @@ EVENTS: Final = (
     "ONAPPUNINSTALL",
     "ONAPPPAYMENT",
     "ONVOXIMPLANTCALLINIT",
+    "ONEXTERNALCALLSTART",
+    "ONEXTERNALCALLBACKSTART",
 )
 """Only what we act on: a click-to-call that nobody answers would leave a card open."""
 GROUP: Final = "Unitalk"

@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from bitrix_app.core import lifecycle
+from bitrix_app.core import dialling, lifecycle
 from bitrix_app.core.call import Call, Kept, Recording
 from bitrix_app.core.commands import (
+    AssignCallback,
     AttachRecording,
     CopyRecording,
+    Dial,
     FetchRecording,
     FileDocument,
     Finish,
@@ -22,11 +24,16 @@ from bitrix_app.core.commands import (
     Priority,
     Register,
     Show,
+    TraceDial,
     UpdateRecord,
 )
+from bitrix_app.core.dial import Failure
 from bitrix_app.core.dispositions import pasts_of, records_owed, status_code
 from bitrix_app.core.events import (
+    CallbackAssigned,
     CallEvent,
+    DialAccepted,
+    DialFailed,
     Direction,
     Disposed,
     DocumentFiled,
@@ -42,11 +49,13 @@ from bitrix_app.core.events import (
     RecordingFetched,
     Registered,
     Step,
+    Traced,
 )
 from bitrix_app.core.facts import merged, with_report
 from bitrix_app.core.lifecycle import IllegalMove, Move, Phase
 from bitrix_app.core.outcome import FAILED_REASON, STATUS_CODE, Outcome
 from bitrix_app.core.ownership import moved, owned, unmatched_notice
+from bitrix_app.core.telling import told
 from bitrix_app.core.transition import Owed, Rules, Transition, Wake
 
 __all__ = ["Owed", "Rules", "Transition", "Wake", "advance"]
@@ -63,9 +72,39 @@ DOCUMENT_AFTER: Final = 600.0
 
 def advance(call: Call, event: CallEvent, now: float, rules: Rules) -> Transition:
     """The meaning of `event`. Raises `IllegalMove` when the lifecycle forbids it."""
+    moved = _advance(call, event, now, rules)
+    return replace(moved, news=(*moved.news, *told(call, moved.call)))
+
+
+def _advance(call: Call, event: CallEvent, now: float, rules: Rules) -> Transition:
     match event:
         case PbxReport():
-            return _reported(call, event, now, rules)
+            known = dialling.claimed(call)
+            moved = _reported(known, event, now, rules)
+            if known is call:
+                return moved
+            return replace(
+                moved,
+                unwake=(*moved.unwake, *dialling.CLAIM_ENDS),
+                cancel=(*moved.cancel, TraceDial.kind, AssignCallback.kind),
+            )
+        case DialAccepted():
+            return dialling.accepted(call)
+        case DialFailed():
+            return dialling.refused(call, event, now)
+        case CallbackAssigned():
+            return dialling.assigned(call, event, now)
+        case GivenUp(kind=Dial.kind):
+            lost = Failure(event.code, "unknown", event.message)
+            return dialling.refused(call, DialFailed(lost, certain=False), now)
+        case GivenUp(kind=AssignCallback.kind) | Due(reason="assign"):
+            return dialling.unassigned(call, now)
+        case Due(reason="trace"):
+            return dialling.trace(call, now)
+        case Due(reason="untraced"):
+            return dialling.give_up(call, now)
+        case Due(reason="late_trace"):
+            return dialling.late_trace(call, now)
         case Due(reason="register"):
             return _register(call, rules) if call.is_live else Transition(call)
         case Due(reason="no_end"):
@@ -118,7 +157,7 @@ def advance(call: Call, event: CallEvent, now: float, rules: Rules) -> Transitio
             return Transition(replace(call, notes=notes), remember=(event.past,))
         case GivenUp():
             return _given_up(call, event, rules)
-        case Due() | Done():
+        case Due() | Done() | Traced():
             return Transition(call)
 
 
@@ -164,24 +203,25 @@ def _cards(call: Call, event: PbxReport, now: float, rules: Rules) -> Transition
     if not wanted:
         return Transition(call)
     owed: list[Owed] = []
+    needs = dialling.after_register(call)
     if not call.register_owed:
         registered = _register(call, rules, wanted[0])
         call, owed = registered.call, list(registered.owed)
     fresh = tuple(x for x in wanted if x not in call.shown)
     if fresh:
-        owed.append(_card(Show(extensions=fresh), "show:" + ",".join(fresh), now))
+        owed.append(_card(Show(extensions=fresh), "show:" + ",".join(fresh), needs, now))
         call = replace(call, shown=call.shown + fresh)
     if event.step is Step.ANSWERED:
         others = tuple(x for x in call.shown if x not in wanted)
         if others:
             # the answer's own number in the key: a transfer back and forth hides each time anew
-            owed.append(_card(Hide(extensions=others), f"hide:{len(call.legs)}", now))
+            owed.append(_card(Hide(extensions=others), f"hide:{len(call.legs)}", needs, now))
             call = replace(call, shown=wanted)
     return Transition(call, tuple(owed), unwake=("register",))
 
 
-def _card(command: Show | Hide, key: str, now: float) -> Owed:
-    return Owed(key, command, Priority.LIVE, needs=("register",), expires_at=now + CARD_LIFE)
+def _card(command: Show | Hide, key: str, needs: tuple[str, ...], now: float) -> Owed:
+    return Owed(key, command, Priority.LIVE, needs=needs, expires_at=now + CARD_LIFE)
 
 
 def _register(call: Call, rules: Rules, extension: str | None = None) -> Transition:
@@ -215,7 +255,7 @@ def _ended(call: Call, rules: Rules) -> Transition:
         status_code=status_code(call, rules.dispositions) or STATUS_CODE[outcome],
         failed_reason=FAILED_REASON[outcome],
     )
-    owed = [*registered.owed, Owed("finish", finish, Priority.FINISH, needs=("register",))]
+    owed = [*registered.owed, Owed("finish", finish, Priority.FINISH, needs=dialling.after_register(call))]
     call, recording = _recording(call, rules)
     owed += recording
     return Transition(call, tuple(owed), (), ("register", "no_end"), ("show", "hide"))

@@ -10,6 +10,8 @@ from dataclasses import astuple, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
+from bitrix_app.core import dial as dials
+from bitrix_app.core.dial import Dialling
 from bitrix_app.core.events import Direction
 from bitrix_app.core.lifecycle import Phase
 from bitrix_app.core.outcome import Outcome
@@ -121,6 +123,14 @@ class Call:
     document_name: str | None = None
     document_folder_id: int | None = None
     documents_owed: int = 0
+    dial: Dialling | None = None
+    """How the call was asked for, when it was asked of us."""
+    callback: bool = False
+    """A callback that a client asked for by a form: TYPE 4 in Bitrix24."""
+    given_id: bool = False
+    """Bitrix24 registered the call itself (a click): we never register it."""
+    text: str | None = None
+    """What a callback form said."""
     skipped: str | None = None
     """Why the call is not written to the CRM, when it is not."""
     notes: tuple[str, ...] = ()
@@ -148,7 +158,9 @@ class Call:
             return self.legs[-1].extension
         if self.last_operators:
             return self.last_operators[0]
-        return self.ringing[0] if self.ringing else None
+        if self.ringing:
+            return self.ringing[0]
+        return self.dial.extension if self.dial else None
 
     @property
     def start(self) -> float:
@@ -161,7 +173,11 @@ def pack(call: Call) -> dict[str, Any]:
     data: dict[str, Any] = {}
     for f in fields(call):
         value = getattr(call, f.name)
-        if value != f.default:
+        if value == f.default:
+            continue
+        if f.name == "dial":
+            data["dial"] = dials.pack(value)
+        else:
             data[f.name] = [list(astuple(part)) for part in value] if f.name in _PARTS else value
     return data
 
@@ -173,7 +189,9 @@ def unpack(data: dict[str, Any]) -> Call:
         if f.name not in data:
             continue
         value = data[f.name]
-        if make := _PARTS.get(f.name):
+        if f.name == "dial":
+            value = dials.unpack(value)
+        elif make := _PARTS.get(f.name):
             value = tuple(make(*part) for part in value)
         elif isinstance(value, list):
             value = tuple(value)

@@ -40,6 +40,8 @@ class Register(Command):
     """Whose card it is; resolved to a user when it is said, so that a fresh mapping counts."""
     show: bool = True
     crm_create: bool = True
+    user_id: int | None = None
+    """Whose it is when that is known already; `extension` then only names the card."""
     group: str | None = None
     """The PBX group that was known when this was owed: a repeat must name the same user (§6.1)."""
 
@@ -54,10 +56,11 @@ class Show(Command):
 
 @dataclass(frozen=True, slots=True)
 class Hide(Command):
-    """Close the card for these extensions' users (bitrix24.md §6.3)."""
+    """Close the card for these extensions' users, and for these users (bitrix24.md §6.3)."""
 
     kind = "hide"
     extensions: tuple[str, ...] = ()
+    users: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,35 @@ class Finish(Command):
     duration: int = 0
     status_code: str = "304"
     failed_reason: str = ""
+    user_id: int | None = None
+    """Whose the call is when it never came about: who asked for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dial(Command):
+    """Ask the PBX to ring the inner line, then the client (unitalk.md §4.1). Said once, whatever comes."""
+
+    kind = "dial"
+    platform = "unitalk"
+    exclusive = False
+    extension: str = ""
+    number: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceDial(Command):
+    """Look in the PBX's history for the call that we asked for (unitalk.md §4.4)."""
+
+    kind = "trace_dial"
+    platform = "unitalk"
+    exclusive = False
+
+
+@dataclass(frozen=True, slots=True)
+class AssignCallback(Command):
+    """Find whose client asked to be called back: the responsible person, else by rule."""
+
+    kind = "assign_callback"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +217,9 @@ _KINDS: dict[str, type[Command]] = {
         Show,
         Hide,
         Finish,
+        Dial,
+        TraceDial,
+        AssignCallback,
         FetchRecording,
         AttachRecording,
         LayoutBlocks,

@@ -7,10 +7,12 @@ late (unitalk.md §5). So: the lasting id decides, the live id counts only near 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from bitrix_app.core.call import Call
-from bitrix_app.core.events import Facts
+from bitrix_app.core.dial import OPEN, DialState
+from bitrix_app.core.events import Direction, Facts
 
 SAME_START: Final = 5.0
 """Seconds by which two reports of one call may differ in its start."""
@@ -69,7 +71,45 @@ def _may_be(facts: Facts, call: Call) -> bool:
         (facts.direction, call.direction),
     )
     against = any(one is not None and other is not None and one != other for one, other in pairs)
-    return facts.number is not None and facts.number == call.number and not against
+    asked_for = call.dial is not None and call.dial.state is not DialState.RANG  # `claim` is about these
+    same = facts.number is not None and facts.number == call.number
+    return same and not against and not asked_for
+
+
+CLAIM_WITHIN: Final = 120.0
+"""Seconds after the asking within which a call of the PBX can be the one that was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The call that was asked of us and is this one of the PBX; `rivals` others that it might be too."""
+
+    call: Call
+    rivals: int = 0
+
+
+def claim(facts: Facts, asked: Iterable[Call], now: float) -> Claim | None:
+    """Which call that was asked for goes on here, by line and number (unitalk.md §4.1); by `meta` where
+    the PBX gives it back. The one that was asked for first is taken; who was refused is nobody's.
+    """
+    if facts.direction not in (Direction.OUT, None):
+        return None
+    at = facts.started_at if facts.started_at is not None else now
+    fitting: list[Call] = []
+    for call in asked:
+        dial = call.dial
+        if dial is None or dial.state not in OPEN or call.number != facts.number:
+            continue
+        if facts.meta is not None and facts.meta != call.id:
+            continue
+        if dial.extension not in facts.extensions and facts.meta is None:
+            continue
+        if facts.meta == call.id or -SAME_START <= at - dial.asked_at <= CLAIM_WITHIN:
+            fitting.append(call)
+    if not fitting:
+        return None
+    first = min(fitting, key=lambda call: (call.dial.asked_at if call.dial else 0.0, call.id))
+    return Claim(first, len(fitting) - 1)
 
 
 def _same_time(facts: Facts, call: Call, now: float) -> bool:

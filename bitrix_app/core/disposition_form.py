@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from bitrix_app.core.dispositions import GROUPS, Rule, category_of, outcomes_of
-from bitrix_app.core.outcome import Outcome
+from bitrix_app.core.outcome import OF_CALLS, Outcome
 from bitrix_app.core.record_memory import RECORD_TYPES
 from bitrix_app.core.stages import Stages
 
@@ -185,7 +185,7 @@ def _switch(value: Any) -> bool:
 
 
 def _outcomes(value: Any) -> tuple[str, ...]:
-    known = [*GROUPS, *(str(outcome) for outcome in Outcome)]
+    known = [*GROUPS, *sorted(str(outcome) for outcome in OF_CALLS)]
     if not isinstance(value, list) or not value or not all(one in known for one in value):
         raise ValueError(f"It must be a list of outcomes or groups: {', '.join(known)}.")
     return tuple(dict.fromkeys(value))

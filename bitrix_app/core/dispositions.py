@@ -13,12 +13,12 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from bitrix_app.core.call import Call
-from bitrix_app.core.outcome import Outcome
+from bitrix_app.core.outcome import OF_CALLS, Outcome
 from bitrix_app.core.record_memory import Past, concerned
 
 GROUPS: Final[Mapping[str, frozenset[Outcome]]] = MappingProxyType(
     {
-        "any": frozenset(Outcome),
+        "any": OF_CALLS,
         "not_reached": frozenset(
             {
                 Outcome.MISSED,
@@ -99,7 +99,7 @@ def outcomes_of(names: Iterable[str]) -> frozenset[Outcome]:
     return frozenset(found)
 
 
-_OUTCOMES: Final = frozenset(str(outcome) for outcome in Outcome)
+_OUTCOMES: Final = frozenset(str(outcome) for outcome in OF_CALLS)
 
 
 def is_autodial(call: Call) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bitrix_app.core.dial import Failure
 from bitrix_app.core.outcome import Outcome
 from bitrix_app.core.record_memory import Past
 
@@ -128,6 +129,36 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
+class DialAccepted:
+    """The PBX said yes to starting the call; it names no call of its own (unitalk.md §4.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DialFailed:
+    """The PBX said no or could not be reached (`certain`: nothing rang), or its answer was lost."""
+
+    failure: Failure
+    certain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """What the PBX's history has of a call that we asked for; `None` for nothing."""
+
+    report: PbxReport | None
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackAssigned:
+    """Whose a callback is: the user, his extension when he has one, and the client's number to dial."""
+
+    user_id: int
+    extension: str | None
+    failure: Failure | None = None
+    """Why it cannot be dialled now."""
+
+
+@dataclass(frozen=True, slots=True)
 class RecordingFetched:
     """The recording lies in our spool, whole and checked."""
 
@@ -207,6 +238,10 @@ CallEvent = (
     | Heard
     | Registered
     | Finished
+    | DialAccepted
+    | DialFailed
+    | Traced
+    | CallbackAssigned
     | RecordingFetched
     | RecordingAttached
     | RecordingCopied

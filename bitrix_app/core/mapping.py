@@ -77,6 +77,20 @@ def choose(
     return Choice(last_resort, matched, By.INSTALLER) if last_resort else None
 
 
+def extension_of(user_id: int, agents: Iterable[Agent], settings: PortalSettings) -> str | None:
+    """The extension that rings this user: our own map wins, then his inner number in Bitrix24. One that
+    the map gives to somebody else is not his.
+    """
+    own = [extension for extension, user in settings.extension_users.items() if user == user_id]
+    if own:
+        return sorted(own)[0]
+    for agent in agents:
+        if agent.user_id == user_id and agent.active and agent.extension:
+            taken = settings.extension_users.get(agent.extension)
+            return agent.extension if taken in (None, user_id) else None
+    return None
+
+
 def group_user(group: str | None, settings: PortalSettings) -> int | None:
     """The default user of a PBX group; names are compared without case and outer spaces."""
     if not group:

@@ -27,7 +27,12 @@ class Outcome(StrEnum):
     LOST_BY_US = "lost_by_us"
     CALLED_ELSEWHERE = "called_elsewhere"
     UNKNOWN = "unknown"
+    NOT_STARTED = "not_started"
+    """A call that we were asked for never came about: no outcome of the PBX, ours alone."""
 
+
+OF_CALLS: Final = frozenset(Outcome) - {Outcome.NOT_STARTED}
+"""What a call that came about can end with; rules speak of these."""
 
 STATUS_CODE: Final = MappingProxyType(
     {
@@ -48,6 +53,7 @@ STATUS_CODE: Final = MappingProxyType(
         Outcome.LOST_BY_US: "304",
         Outcome.CALLED_ELSEWHERE: "OTHER",
         Outcome.UNKNOWN: "OTHER",
+        Outcome.NOT_STARTED: "OTHER",
     }
 )
 """STATUS_CODE of `telephony.externalcall.finish` (bitrix24.md §6.2) for each outcome."""
@@ -71,6 +77,7 @@ FAILED_REASON: Final = MappingProxyType(
         Outcome.LOST_BY_US: "The client answered, no agent was free",
         Outcome.CALLED_ELSEWHERE: "The client was reached by another call",
         Outcome.UNKNOWN: "The PBX gave no outcome",
+        Outcome.NOT_STARTED: "The call could not be started",
     }
 )
 """FAILED_REASON in words for each outcome; people read it in the call's card."""

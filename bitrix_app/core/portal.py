@@ -57,6 +57,19 @@ class PortalSettings:
     line_zones: Mapping[str, str] = field(default_factory=dict)
     """External line (digits) → zone in which its calls' times are shown and filed."""
 
+    hours: Mapping[str, str] = field(default_factory=dict)
+    """Working hours as `{"mon": "09:00-18:00", …}` in the zone `pbx_timezone`; empty: always."""
+    client_hours: str = "08:00-21:00"
+    """When a client may be called by itself, in his own zone; people may call whenever they like."""
+    callback_minutes: int = 15
+    """Working minutes within which a client who reached nobody should be called."""
+    missed_callbacks: bool = True
+    """Whether clients who reached nobody are put on the retry list."""
+    managers: tuple[int, ...] = ()
+    """Users who see and move all entries of the retry list, beside the administrators."""
+    repeat_starts: bool = True
+    """Whether a call start that certainly did not ring is tried again by itself."""
+
     def zone_of(self, line: str | None) -> str:
         """The zone for people of a line. The PBX's own clock is always `pbx_timezone`."""
         return self.line_zones.get(line or "", self.pbx_timezone)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from bitrix_app.core.call import Call
 from bitrix_app.core.commands import Command, Priority
 from bitrix_app.core.dispositions import Rule
+from bitrix_app.core.news import News
 from bitrix_app.core.record_memory import Past
 
 
@@ -59,5 +60,7 @@ class Transition:
     unwake: tuple[str, ...] = ()
     cancel: tuple[str, ...] = field(default=())
     """Kinds of commands of this call that no longer make sense when they have not begun."""
+    news: tuple[News, ...] = ()
+    """What the retry list has to know of it."""
     remember: tuple[Past, ...] = ()
     """What the memory of CRM records has to keep of this call."""

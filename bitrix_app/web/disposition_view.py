@@ -9,7 +9,7 @@ from typing import Any
 from bitrix_app.core import dispositions
 from bitrix_app.core.disposition_form import STATUS_CODES
 from bitrix_app.core.dispositions import GROUPS, category_of
-from bitrix_app.core.outcome import STATUS_CODE, Outcome
+from bitrix_app.core.outcome import OF_CALLS, STATUS_CODE, Outcome
 from bitrix_app.core.portal import Portal, Snapshot
 from bitrix_app.core.record_memory import RECORD_TYPES
 from bitrix_app.core.stages import Stage, Stages, proposal, read_stages
@@ -37,7 +37,9 @@ async def dispositions_json(store: Store, portal: Portal, words: Words) -> dict[
             dispositions.pack(replace(rule, name=words.retell(rule.name))) for rule in proposal(stages, mode)
         ],
         "dispositions_choices": {
-            "outcomes": [{"id": str(one), "status_code": STATUS_CODE[one]} for one in Outcome],
+            "outcomes": [
+                {"id": str(one), "status_code": STATUS_CODE[one]} for one in Outcome if one in OF_CALLS
+            ],
             "groups": {name: sorted(str(one) for one in group) for name, group in GROUPS.items()},
             "directions": ["in", "out"],
             "sources": ["regular", "autodial"],

@@ -14,7 +14,8 @@ from bitrix_app.core.events import Direction
 from bitrix_app.core.lifecycle import Phase
 from bitrix_app.core.portal import PortalSettings, PortalState
 from bitrix_app.core.store import DueWake, ReceiptState, StoreUnavailable
-from bitrix_app.intake import INIT_WINDOW, PUT_OFF, new_call_id
+from bitrix_app.desk import new_call_id
+from bitrix_app.intake import INIT_WINDOW, PUT_OFF
 from tests.house.making import (
     APP_TOKEN,
     CLIENT,
@@ -136,7 +137,7 @@ async def test_our_own_fault_keeps_the_receipt_as_failed_and_raises_nothing(
     def broken(*_: Any) -> None:
         raise KeyError("a fault of ours")
 
-    monkeypatch.setattr("bitrix_app.intake.advance", broken)
+    monkeypatch.setattr("bitrix_app.desk.advance", broken)
     await bench.hear(end())
     kept = await bench.receipt()
     assert kept.state is ReceiptState.FAILED
@@ -163,7 +164,7 @@ async def test_an_illegal_move_is_kept_and_changes_nothing(
     def refusing(known: Call, *_: Any) -> None:
         raise IllegalMove(known.phase, Move.ANSWER)
 
-    monkeypatch.setattr("bitrix_app.intake.advance", refusing)
+    monkeypatch.setattr("bitrix_app.desk.advance", refusing)
     await bench.hear(end())
     kept = await bench.receipt()
     assert kept.state is ReceiptState.IGNORED

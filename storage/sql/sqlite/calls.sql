@@ -24,13 +24,13 @@ ORDER BY first_seen_at DESC, id DESC LIMIT 20;
 SELECT doc FROM calls INDEXED BY calls_bitrix_id WHERE portal = ? AND bitrix_call_id = ? ORDER BY first_seen_at DESC LIMIT 1;
 
 -- name: unnamed
-SELECT doc FROM calls
+SELECT doc FROM calls INDEXED BY calls_client
 WHERE portal = ? AND number = ? AND first_seen_at >= ? AND bitrix_call_id IS NULL AND number IS NOT NULL
 ORDER BY first_seen_at DESC, id DESC LIMIT 50;
 
 -- name: of_client
--- By the time index: only events without ids of their own ask this, and only about the last minutes or hours.
-SELECT doc FROM calls WHERE portal = ? AND first_seen_at >= ? AND number = ?
+SELECT doc FROM calls INDEXED BY calls_client
+WHERE portal = ? AND first_seen_at >= ? AND number = ? AND number IS NOT NULL
 ORDER BY first_seen_at DESC, id DESC LIMIT 20;
 
 -- name: newest

@@ -1,0 +1,84 @@
+"""Which call of ours does a report of the PBX speak of? Looks where the answer may stand, in one transaction.
+
+The rules are `core.correlate`'s; a report of nobody makes a new call.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from bitrix_app.core.call import Call
+from bitrix_app.core.correlate import CLAIM_WITHIN, LIVE_SPAN, claim, match, needs_client
+from bitrix_app.core.dial import OPEN, DialState
+from bitrix_app.core.events import Direction, Facts
+from bitrix_app.core.store import Unit
+from bitrix_app.words import mark
+
+CLIENT_SLACK: Final = 60.0
+"""Seconds by which the PBX's clock may be ahead of ours when a call is looked for by its client."""
+_OURS: Final = re.compile(r"[0-9a-f]{27}")
+"""What our call ids look like: a `meta` of another form is not ours and needs no look-up."""
+
+
+async def call_for(
+    unit: Unit,
+    portal: str,
+    facts: Facts,
+    now: float,
+    make_id: Callable[[float], str],
+    asked_for: Call | None = None,
+) -> Call:
+    """The call that `facts` speak of, or a new one; `asked_for` is the start which they were looked for
+    in the history. Awaits only `unit`.
+    """
+    candidates = list(await unit.calls_by_pbx(portal, facts.pbx_id, facts.pbx_dbid))
+    known = match(facts, candidates, now)
+    if known is not None:
+        return known
+    late_of = asked_for if asked_for and asked_for.dial and asked_for.dial.state not in OPEN else None
+    if asked_for is not None and late_of is None:
+        return asked_for
+    if facts.meta and _OURS.fullmatch(facts.meta):
+        told = await unit.call(portal, facts.meta)
+        if told is not None and told.dial is not None:
+            if told.dial.state in OPEN or (told.dial.state is DialState.RANG and _nobody_elses(told, facts)):
+                return told
+            late_of = told
+    if facts.number and facts.direction is not Direction.IN and late_of is None:
+        since = (now if facts.started_at is None else min(facts.started_at, now)) - CLAIM_WITHIN
+        asked = await unit.calls_of_client(portal, facts.number, since - CLIENT_SLACK)
+        if (claimed := claim(facts, asked, now)) is not None:
+            return _flagged(claimed.call) if claimed.rivals else claimed.call
+    if facts.number and needs_client(facts):
+        since = now - LIVE_SPAN if facts.started_at is None else min(facts.started_at, now) - CLIENT_SLACK
+        candidates += await unit.calls_of_client(portal, facts.number, since)
+        known = match(facts, candidates, now)
+    if known is not None:
+        return known
+    call = Call(id=make_id(now), portal=portal, first_seen_at=now)
+    return call if late_of is None else _late(call, late_of)
+
+
+def _nobody_elses(told: Call, facts: Facts) -> bool:
+    """A report that carries our `meta` and no id of another call (a template without ids)."""
+    pairs = ((facts.pbx_id, told.pbx_id), (facts.pbx_dbid, told.pbx_dbid))
+    return all(one is None or other is None or one == other for one, other in pairs)
+
+
+def _flagged(call: Call) -> Call:
+    note = mark("More than one call to this number was asked for; the PBX did not say which one this is.")
+    return call if note in call.notes else replace(call, notes=(*call.notes, note))
+
+
+def _late(call: Call, given_up: Call) -> Call:
+    """The start was given up, or another call was taken for it: a call of its own, and it is told whose."""
+    assert given_up.dial is not None  # noqa: S101 - narrows for the checker
+    late = mark(
+        "It was asked for as another call, whose start had been given up before this one was heard of."
+    )
+    entry = given_up.dial.intent or given_up.id
+    dial = replace(given_up.dial, state=DialState.DOUBTED, failure=None, intent=entry)
+    return replace(call, dial=dial, direction=Direction.OUT, notes=(late,))
