@@ -205,7 +205,9 @@ class Upkeep:
             return  # the stages of a doubtful list would be as doubtful
         rows: list[dict[str, object]] = []
         wanted = records.stages_of(categories)
-        for answer in (await self._client.batch(portal, wanted, Priority.BACKFILL) if wanted else {}).values():
+        for answer in (
+            await self._client.batch(portal, wanted, Priority.BACKFILL) if wanted else {}
+        ).values():
             if isinstance(answer, Trouble) or not as_rows(answer.result):
                 return  # half of the pipelines would read as if the others had lost their stages
             rows += [dict(row) for row in as_rows(answer.result)]

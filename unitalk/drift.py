@@ -74,10 +74,15 @@ Presence = Mapping[str, int]
 
 
 def sort_of(event: ReadEvent) -> str:
-    """Which events are alike: one kind, told in one shape, by a dialer or not."""
+    """Which events are alike: one kind, told in one shape, of one direction, by a dialer or not. A call
+    between colleagues has no outer line, so its lack there says nothing of the others (§3.3)."""
     nested = any(k.lower() == "call" and isinstance(v, Mapping) for k, v in event.fields.items())
-    dialer = isinstance(event, Readable) and event.report.facts.dialer_id is not None
-    return f"{safe_name(event.event_name) or '-'}{'' if nested else ' flat'}{' dialer' if dialer else ''}"
+    words = [safe_name(event.event_name) or "-", *([] if nested else ["flat"])]
+    if isinstance(event, Readable):
+        facts = event.report.facts
+        words += [str(facts.direction)] if facts.direction else []
+        words += ["dialer"] if facts.dialer_id is not None else []
+    return " ".join(words)
 
 
 def look(event: ReadEvent, before: Presence) -> tuple[list[Finding], Presence]:

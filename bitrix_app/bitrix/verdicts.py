@@ -151,7 +151,9 @@ def read_error(body: Mapping[str, Any], response: HttpResponse, *, reads: bool, 
     if kind is None and response.status >= 500:
         return lost(said, response, reads=reads, now=now, code=code)
     if kind is None and response.status == 429:
-        return Throttled(said, code=code or "HTTP_429", retry_at=retry_after(response.headers, now) or now + 60)
+        return Throttled(
+            said, code=code or "HTTP_429", retry_at=retry_after(response.headers, now) or now + 60
+        )
     kind = kind or Refused
     retry_at = _retry_at(key, body, response, now) if issubclass(kind, (Throttled, PortalGone)) else None
     return kind(said, code=code, hint=_HINTS.get(code, ""), who=_WHO.get(code), retry_at=retry_at)

@@ -117,9 +117,7 @@ TEMPLATE = {
     "call_secondstalk": "",
     "call_link": "",
 }
-NESTED = (
-    ' {"id": 5, "from": "380440000011", "to": ["2001", "2002"], "direction": "IN", "state": "NOANSWER"}'
-)
+NESTED = ' {"id": 5, "from": "380440000011", "to": ["2001", "2002"], "direction": "IN", "state": "NOANSWER"}'
 """The whole call as one text: a template's variable, or a form's field."""
 
 
