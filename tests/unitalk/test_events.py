@@ -344,6 +344,9 @@ def test_only_the_end_has_an_outcome() -> None:
 def test_links(link: object, kept: bool) -> None:
     assert (facts(state="ANSWER", link=link).link is not None) is kept
     assert facts(state="NOANSWER", link=link).link is None
+    talked = facts(state="SOME_NEW_STATE", secondsTalk=30, link=link)
+    assert (talked.outcome, talked.link is not None) == (Outcome.UNKNOWN, kept)
+    assert facts(state="SOME_NEW_STATE", secondsTalk=0, direction="OUT", link=link).link is None
 
 
 @pytest.mark.parametrize(
