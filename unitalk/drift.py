@@ -107,8 +107,10 @@ def look(event: ReadEvent, before: Presence) -> tuple[list[Finding], Presence]:
     for path, simple in paths.items():
         if not _is_known(simple):
             note(Kind.FIELD, path)
+    there = {_short(simple) for simple in paths.values()}
     for path, count in before.items():
-        if count >= ALWAYS and path not in paths:
+        # another spelling of its name is read as the same, so the field is still there
+        if count >= ALWAYS and _short(simple_name(path.removeprefix("call."))) not in there:
             note(Kind.VANISHED, path)
     counted = [path for path, simple in paths.items() if not _is_optional(simple)][:MOST_FIELDS]
     return found, {path: min(ALWAYS, before.get(path, 0) + 1) for path in counted}

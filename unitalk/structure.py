@@ -20,8 +20,10 @@ SAMPLED: Final = 20
 DEPTH: Final = 6
 NAME: Final = 60
 
-WORDED: Final = frozenset({"event", "state", "callstate", "direction", "source", "status", "type"})
-"""Fields, by simplified names, whose values are words of a closed list that nobody has published."""
+KINDS: Final = 24
+"""Kinds of values that are shown of one field: more than the contract knows states."""
+WORDED: Final = frozenset({"event", "state", "direction", "source", "status", "type"})
+"""Fields, by simplified names with or without `call`, whose values are words of a closed list that nobody has published."""
 _WORD: Final = re.compile(r"[A-Z][A-Z_]{1,39}", re.ASCII)
 _WALL: Final = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d)?.*)?", re.ASCII | re.DOTALL)
 
@@ -57,7 +59,7 @@ def shape(value: Any, depth: int = 0) -> Any:
 
 
 def _word(name: object, value: Any) -> str | None:
-    if simple_name(name) in WORDED and isinstance(value, str) and _WORD.fullmatch(value):
+    if simple_name(name).removeprefix("call") in WORDED and isinstance(value, str) and _WORD.fullmatch(value):
         return f"word({value})"
     return None
 
@@ -80,7 +82,7 @@ def _scalar(value: Any) -> str:
 
 
 def merged(one: Any, other: Any) -> Any:
-    """What two structures have in common, and each for itself; at most eight kinds of each value."""
+    """What two structures have in common, and each for itself; at most `KINDS` of each value."""
     if one == other:
         return one
     if isinstance(one, dict) and isinstance(other, dict):
@@ -90,7 +92,7 @@ def merged(one: Any, other: Any) -> Any:
                 both[name] = merged(both[name], told) if name in both else told
         return both
     told = dict.fromkeys(part for x in (one, other) for part in _parts(x))
-    return " | ".join(list(told)[:8])
+    return " | ".join(list(told)[:KINDS])
 
 
 def _parts(told: Any) -> list[str]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from unitalk.drift import ALWAYS, Finding, Kind, Presence, look, sort_of
 from unitalk.events import ReadEvent, UnreadableEvent, read_event
-from unitalk.structure import merged, shape
+from unitalk.structure import KINDS, merged, shape
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "unitalk"
 CALL: dict[str, Any] = {"id": 5, "from": "380440000011", "to": ["2001"], "direction": "IN", "state": "BUSY"}
@@ -83,6 +83,16 @@ def test_a_field_that_twenty_events_had_and_one_lacks_has_vanished_and_is_told_o
     assert [finding.key for finding in told] == ["vanished:CALL_END:call.dbid"]
     assert look(event(WITHOUT), later)[0] == []
     assert look(event(WITHOUT), after(ALWAYS - 1, END))[0] == []
+
+
+def test_a_field_in_another_spelling_has_not_vanished() -> None:
+    shouted = {
+        "Event": "CALL_END",
+        "Call": {name.upper(): value for name, value in (CALL | {"dbid": 7}).items()},
+    }
+    assert look(event(shouted), after(ALWAYS, END))[0] == []
+    del shouted["Call"]["DBID"]
+    assert [one.key for one in look(event(shouted), after(ALWAYS, END))[0]] == ["vanished:CALL_END:call.dbid"]
 
 
 def test_an_unset_field_is_there_and_one_that_was_sometimes_absent_never_vanishes() -> None:
@@ -193,6 +203,11 @@ def test_words_of_a_closed_list_are_shown_and_only_where_nothing_else_stands() -
         "status": "number(1)",
     }
     assert shape({"state": "A" * 50}) == {"state": "text(50)"}
+    assert shape({"call_source": "WIDGET", "call[direction]": "IN", "callback": "IVANENKO"}) == {
+        "call_source": "word(WIDGET)",
+        "call?direction?": "word(IN)",
+        "callback": "text(8)",
+    }
 
 
 def test_structures_that_are_merged_for_ever_stay_bounded() -> None:
@@ -201,7 +216,7 @@ def test_structures_that_are_merged_for_ever_stay_bounded() -> None:
         known = merged(known, shape({f"f{chr(97 + number % 26)}{chr(97 + number // 26)}": "x" * number}))
         known = merged(known, shape({"same": "x" * number, "to": ["2001"] * number}))
     assert len(known) <= 62
-    assert len(known["same"].split(" | ")) == 8
+    assert len(known["same"].split(" | ")) == KINDS
 
 
 def test_a_list_is_its_length_and_what_its_elements_have_in_common() -> None:
