@@ -23,7 +23,8 @@ NAME: Final = 60
 KINDS: Final = 24
 """Kinds of values that are shown of one field: more than the contract knows states."""
 WORDED: Final = frozenset({"event", "state", "direction", "source", "status", "type"})
-"""Fields, by simplified names with or without `call`, whose values are words of a closed list that nobody has published."""
+"""Fields, by simplified names with or without `call`, whose values are words of a list that is closed and
+that nobody has published."""
 _WORD: Final = re.compile(r"[A-Z][A-Z_]{1,39}", re.ASCII)
 _WALL: Final = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d)?.*)?", re.ASCII | re.DOTALL)
 

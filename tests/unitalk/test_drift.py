@@ -86,7 +86,7 @@ def test_a_field_that_twenty_events_had_and_one_lacks_has_vanished_and_is_told_o
 
 
 def test_a_field_in_another_spelling_has_not_vanished() -> None:
-    shouted = {
+    shouted: dict[str, Any] = {
         "Event": "CALL_END",
         "Call": {name.upper(): value for name, value in (CALL | {"dbid": 7}).items()},
     }
