@@ -122,9 +122,14 @@ async def compose(
         )
         pbx = UnitalkClient(http, clock, settings.unitalk_api_url, on_request=recorder.add)
 
+        def nudge(portal: str) -> None:
+            worker.nudge(portal)
+
+        watch = Watch(store, clock, nudge)
         directory = Directory(store, client, clock)
         source = RecordingSource(settings.unitalk_recording_hosts, settings.allow_loopback)
-        filing = Filing(http, client, Drive(client), clock, spool_beside(database_url), source)
+        spool = spool_beside(database_url)
+        filing = Filing(http, client, Drive(client), clock, spool, source, watch.fetched)
         addresses = Addresses(events=f"{base_url}/bitrix/events", app=f"{base_url}/bitrix/app")
         lines = Lines(store, clock)
         upkeep = Upkeep(store, clock, client, refresher, directory, lines, pbx, addresses)
@@ -134,16 +139,12 @@ async def compose(
         outbox = Outbox(client, directory, owners, lines, filing, moving, upkeep, clock, records, [starting])
         desk = Desk(new_call_id)
 
-        def nudge(portal: str) -> None:
-            worker.nudge(portal)
-
         def forget(portal: str) -> None:
             refresher.forget(portal)
             directory.forget(portal)
             lines.forget(portal)
             watch.forget(portal)
 
-        watch = Watch(store, clock, nudge)
         intake = Intake(store, clock, nudge, forget, watch=watch.saw, desk=desk)
         hearers = Hearers(Calls(desk))
         chance = random.Random()  # noqa: S311 - jitter needs no secrecy

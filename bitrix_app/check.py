@@ -29,7 +29,8 @@ SKEW: Final = 60.0
 RECORDINGS_PORT: Final = 8443
 TIMEZONE: Final = "timezone_check"
 DRIFT: Final = "drift"
-KINDS: Final = (TIMEZONE, DRIFT)
+EVENTS: Final = "pbx_events"
+KINDS: Final = (TIMEZONE, DRIFT, EVENTS)
 """Snapshots that `check` reads."""
 
 OUTWARD: Final = "Check the network: names must resolve, and connections to port {port} must be let out."
@@ -70,7 +71,7 @@ class Line:
 class Report:
     lines: list[Line] = field(default_factory=list)
     structures: dict[str, Any] = field(default_factory=dict)
-    """Portal's domain → the structure of the PBX's answers, values masked."""
+    """Portal's domain → the structure of the PBX's answers and of its events, values masked."""
 
     @property
     def ok(self) -> bool:
@@ -160,6 +161,10 @@ class Check:
         for item in drift.items if drift else ():
             note(f"{about}: news of the PBX", f"{item['finding']} Seen {item['count']} times.")
         self._zone(about, portal, snapshots.get((portal.member_id, TIMEZONE)))
+        sent = snapshots.get((portal.member_id, EVENTS))
+        events = {item["event"]: item["structure"] for item in (sent.items if sent else ())}
+        if events:
+            self._report.structures[portal.domain] = {"events": dict(sorted(events.items()))}
         if not portal.unitalk_key:
             note(
                 f"{about}: Unitalk",
@@ -168,11 +173,13 @@ class Check:
             )
             return
         told = await structure(self._pbx, portal.unitalk_key, self._clock.now(), portal.settings.pbx_timezone)
-        self._report.structures[portal.domain] = told
+        self._report.structures.setdefault(portal.domain, {}).update(told)
         for question, answer in told.items():
             if "trouble" in answer:
                 mend = answer["hint"] or "Try again later; if it stays, ask the support of Unitalk."
                 note(f"{about}: Unitalk", f"{question}: {answer['message']} ({answer['trouble']})", mend)
+            elif "refused" in answer:
+                note(f"{about}: Unitalk", f"{question} is not known there: {answer['message']}")
             else:
                 note(f"{about}: Unitalk", f"{question} answers")
 

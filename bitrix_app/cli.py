@@ -70,7 +70,7 @@ def check(
     for line in report.lines:
         print(line)
     for domain, structure in report.structures.items():
-        print(f"\nWhat the PBX of {domain} answers (types and lengths only):")
+        print(f"\nWhat the PBX of {domain} answers and sends (types and lengths only):")
         print(json.dumps(structure, ensure_ascii=False, indent=2))
     if not report.ok:
         raise typer.Exit(1)

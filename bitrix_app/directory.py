@@ -9,6 +9,7 @@ from loguru import logger
 
 from bitrix_app.bitrix.client import BitrixClient
 from bitrix_app.bitrix.users import agent_of, users_by_extension, users_page
+from bitrix_app.bitrix.values import as_rows
 from bitrix_app.core.commands import Priority
 from bitrix_app.core.errors import Refused
 from bitrix_app.core.mapping import Choice, choose
@@ -91,7 +92,7 @@ class Directory:
             # no right to read users: then the default is the best that can be done
             logger.warning("extension look-up was refused: {}", refused.code)
             return False
-        found = [agent for item in answer.result or [] if (agent := agent_of(item))]
+        found = [agent for item in as_rows(answer.result) if (agent := agent_of(item))]
         if not found:
             self._misses[key] = now + MISS_TTL
             return False
@@ -113,7 +114,7 @@ class Directory:
         start: int | None = 0
         for _ in range(PAGES):
             answer = await self._client.call(portal, users_page(start or 0), Priority.BACKFILL)
-            agents += [agent for item in answer.result or [] if (agent := agent_of(item))]
+            agents += [agent for item in as_rows(answer.result) if (agent := agent_of(item))]
             start = answer.next
             if start is None:
                 break

@@ -46,7 +46,8 @@ class RecordingSource:
 
 
 class Filing:
-    """See the module. `spool` holds fetched recordings until they are in Bitrix24."""
+    """See the module. `spool` holds fetched recordings until they are in Bitrix24; `told` hears how each
+    came, and how many seconds after its call's end; it must return at once."""
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class Filing:
         clock: Clock,
         spool: Path,
         source: RecordingSource,
+        told: Callable[[Portal, recordings.Fetched, float | None], None] = lambda *_: None,
     ) -> None:
         self._http = http
         self._client = client
@@ -63,6 +65,7 @@ class Filing:
         self._clock = clock
         self._spool = spool
         self._source = source
+        self._told = told
         self._next_look = clock.now() + LOOK_AGAIN
         self._steps = {
             "fetch_recording": self._fetch,
@@ -114,6 +117,7 @@ class Filing:
             key=portal.unitalk_key,
             allow_loopback=self._source.allow_loopback,
         )
+        self._told(portal, fetched, self._clock.now() - call.ended_at if call.ended_at is not None else None)
         return RecordingFetched(target.name, fetched.size, fetched.media)
 
     async def _spooled(self, portal: Portal, call: Call, job: Job) -> tuple[Path, str]:

@@ -26,6 +26,8 @@ KINDS: Final[Mapping[str, tuple[str, str]]] = {
     "lines": ("NUMBER", mark("The external lines")),
     "lead_stages": ("STATUS_ID", mark("The stages of leads")),
     "deal_stages": ("STATUS_ID", mark("The stages of deals")),
+    "deal_categories": ("id", mark("The pipelines of deals")),
+    "category_stages": ("STATUS_ID", mark("The stages of further pipelines")),
 }
 """Directories: the field that names an entry, and the list's name for people."""
 

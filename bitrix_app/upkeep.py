@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from loguru import logger
 
 from bitrix_app.bitrix import abilities, bindings, records
+from bitrix_app.bitrix.answers import Answer
 from bitrix_app.bitrix.auth import TokenRefresher
 from bitrix_app.bitrix.client import BitrixClient
 from bitrix_app.bitrix.users import app_info, directories, notify
-from bitrix_app.bitrix.values import as_rows
+from bitrix_app.bitrix.values import as_int, as_rows, as_text
 from bitrix_app.core.abilities import USERS, missing
 from bitrix_app.core.commands import (
     AcceptDirectory,
@@ -21,6 +23,7 @@ from bitrix_app.core.commands import (
     RefreshDirectory,
     RefreshTokens,
 )
+from bitrix_app.core.dispositions import category_of
 from bitrix_app.core.errors import Trouble, Unreadable
 from bitrix_app.core.jobs import Job, Moot
 from bitrix_app.core.portal import Portal, Snapshot
@@ -40,6 +43,11 @@ STRUCTURE_EVERY: Final = 86_400.0 - 1_800.0
 """Seconds; a little less than a day, so that an hourly round meets it at the same hour."""
 STRUCTURE_AGAIN: Final = 3_000.0
 """Seconds after which a question that got no answer is asked anew."""
+
+
+def pipeline_of(row: Mapping[str, Any]) -> int:
+    """The pipeline of deals that a row of `crm.status.list` is a stage of."""
+    return category_of(as_text(row.get("STATUS_ID")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +159,25 @@ class Upkeep:
         if not taken:
             raise Moot("the list changed after it was looked at")
 
-    async def _take(self, portal: Portal, kind: str, rows: list[dict[str, object]]) -> None:
-        """A list that lost too much stays beside the last good one."""
+    async def _take(
+        self,
+        portal: Portal,
+        kind: str,
+        rows: list[dict[str, object]],
+        counts: Callable[[Mapping[str, Any]], bool] | None = None,
+    ) -> bool:
+        """Whether the list is believed; one that lost too much stays beside the last good one. Of that
+        one only entries that `counts` can be missed; without it an empty list is never believed.
+        """
         old = await self._snapshots.items(portal.member_id, kind)
-        difference = compare_keys(old, rows, KINDS[kind][0])
-        if rows and difference.reason is None:
+        missed = [row for row in old if counts is None or counts(row)]
+        difference = compare_keys(missed, rows, KINDS[kind][0])
+        if (rows or counts is not None) and difference.reason is None:
             await self._snapshots.take(portal.member_id, kind, rows)
-        elif old:
+            return True
+        if missed:
             await self._snapshots.offer(portal, kind, rows, difference)
+        return False
 
     async def _lists(self, portal: Portal) -> None:
         """Lines and stages; a part that fails or comes back empty keeps its last good snapshot."""
@@ -176,24 +195,24 @@ class Upkeep:
         """
         answers = await self._client.batch(portal, records.pipelines(), Priority.BACKFILL)
         mode, listed = answers["crm_mode"], answers["deal_categories"]
-        if not isinstance(mode, Trouble):
-            await self._stamp(portal, "crm_mode", {"mode": mode.result})
+        if isinstance(mode, Answer) and as_int(mode.result) in abilities.CRM_MODES:
+            await self._stamp(portal, "crm_mode", {"mode": as_int(mode.result)})
         if isinstance(listed, Trouble):
             logger.info("{} does not tell its pipelines: {}", portal.domain, listed.code)
             return
         categories = records.read_categories(listed.result)
-        if not categories:
-            return
-        await self._stamp(portal, "deal_categories", *categories)
-        wanted = records.stages_of(categories)
-        if not wanted:
-            return
+        if not await self._take(portal, "deal_categories", [dict(one) for one in categories]):
+            return  # the stages of a doubtful list would be as doubtful
         rows: list[dict[str, object]] = []
-        for answer in (await self._client.batch(portal, wanted, Priority.BACKFILL)).values():
+        wanted = records.stages_of(categories)
+        for answer in (
+            await self._client.batch(portal, wanted, Priority.BACKFILL) if wanted else {}
+        ).values():
             if isinstance(answer, Trouble) or not as_rows(answer.result):
                 return  # half of the pipelines would read as if the others had lost their stages
             rows += [dict(row) for row in as_rows(answer.result)]
-        await self._stamp(portal, "category_stages", *rows)
+        living = {one["id"] for one in categories}
+        await self._take(portal, "category_stages", rows, lambda row: pipeline_of(row) in living)
 
     async def _remember_app(self, portal: Portal, info: object) -> None:
         if not isinstance(info, dict):

@@ -3,12 +3,16 @@
 Never in a webhook's way: `saw` only puts the event into a short queue, all looking happens about once
 a second beside the work. What is counted lives in memory and is written at most once a minute; a
 finding is written at once, together with the notice that it causes.
+
+Beside the news it keeps the real structure of each sort of event and how recordings came, values masked:
+the contract leaves both open (unitalk.md §6), and an administrator can read them in the settings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from loguru import logger
@@ -22,6 +26,8 @@ from bitrix_app.core.zone_check import RECENT, hours_off, proposed
 from bitrix_app.findings import NOTICES_LANE, notice_of_finding, notice_of_more, notice_of_zone, sentence
 from unitalk.drift import Finding, Presence, look, sort_of
 from unitalk.events import Readable, ReadEvent
+from unitalk.recordings import Fetched
+from unitalk.structure import merged, shape
 from unitalk.zones import offsets
 
 EVERY: Final = 1.0
@@ -31,13 +37,18 @@ QUEUE: Final = 256
 """Events that wait to be looked at; of a flood only a part is looked at, which is enough."""
 MOST_FINDINGS: Final = 50
 """Findings kept per portal: a stranger with the address must not fill the store."""
-MOST_SORTS: Final = 40
+MOST_SORTS: Final = 80
+SAMPLED: Final = 20
+"""Events of a sort whose structure is looked at, the first ones; what is new later is a finding."""
 MOST_NOTICES: Final = 5
 """Notices of one moment; more are told in one sentence."""
 
 DRIFT: Final = "drift"
 MEMORY: Final = "drift_memory"
 TIMEZONE: Final = "timezone_check"
+EVENTS: Final = "pbx_events"
+RECORDINGS: Final = "recording, when it was fetched"
+_DELAYS: Final = ((60.0, "within a minute"), (600.0, "within ten minutes"), (3600.0, "within an hour"))
 Item = dict[str, Any]
 
 
@@ -48,6 +59,8 @@ class _Portal:
     member_id: str
     zone: str
     fields: dict[str, Presence] = field(default_factory=dict)
+    samples: dict[str, Item] = field(default_factory=dict)
+    """Sort of event → how many were looked at, and their structure."""
     differences: list[tuple[str, float]] = field(default_factory=list)
     """(call, seconds) of the last closing events: arrival against the call's end as we read it."""
     findings: dict[str, Item] = field(default_factory=dict)
@@ -66,12 +79,18 @@ class Watch:
         self._clock = clock
         self._nudge = nudge
         self._queue: list[tuple[Portal, ReadEvent, float]] = []
+        self._fetched: list[tuple[Portal, Fetched, float | None]] = []
         self._known: dict[str, _Portal] = {}
 
     def saw(self, portal: Portal, event: ReadEvent, now: float) -> None:
         """A new event of the PBX that is durable already; `now` is its arrival."""
         if len(self._queue) < QUEUE:
             self._queue.append((portal, event, now))
+
+    def fetched(self, portal: Portal, recording: Fetched, seconds: float | None) -> None:
+        """A recording came `seconds` after its call's end; `None` where nobody knows."""
+        if len(self._fetched) < QUEUE:
+            self._fetched.append((portal, recording, seconds))
 
     def forget(self, member_id: str) -> None:
         """The portal went away or was installed anew."""
@@ -94,6 +113,9 @@ class Watch:
         for portal, event, at in queue:
             known = await self._of(portal)
             self._look(known, event, at)
+        came, self._fetched = self._fetched, []
+        for portal, recording, seconds in came:
+            self._sample(await self._of(portal), RECORDINGS, partial(_came, recording, seconds))
         for known in list(self._known.values()):
             due = last or self._clock.now() - known.written_at >= WRITE_EVERY
             if known.fresh or known.judged_anew or (known.changed and due):
@@ -110,11 +132,11 @@ class Watch:
         return known
 
     async def _remembered(self, member_id: str, zone: str) -> _Portal:
-        drift, memory, verdict = [
-            await self._store.snapshot(member_id, kind) for kind in (DRIFT, MEMORY, TIMEZONE)
-        ]
+        kinds = (DRIFT, MEMORY, TIMEZONE, EVENTS)
+        drift, memory, verdict, samples = [await self._store.snapshot(member_id, kind) for kind in kinds]
         known = _Portal(member_id, zone)
         known.findings = {str(item["key"]): dict(item) for item in (drift.items if drift else ())}
+        known.samples = {str(item["event"]): dict(item) for item in (samples.items if samples else ())}
         known.verdict = dict(verdict.items[0]) if verdict and verdict.items else {}
         if memory and memory.items:
             kept = memory.items[0]
@@ -134,8 +156,18 @@ class Watch:
             known.changed = True
         for finding in found:
             self._note(known, finding, at)
+        self._sample(known, sort, partial(shape, event.fields))
         if isinstance(event, Readable):
             self._time(known, event, at)
+
+    def _sample(self, known: _Portal, sort: str, told: Callable[[], Any]) -> None:
+        item = known.samples.get(sort)
+        count = item["seen"] if item else 0
+        if count >= SAMPLED or (item is None and len(known.samples) >= MOST_SORTS):
+            return
+        structure = merged(item["structure"], told()) if item else told()
+        known.samples[sort] = {"event": sort, "seen": count + 1, "structure": structure}
+        known.changed = True
 
     def _note(self, known: _Portal, finding: Finding, at: float) -> None:
         item = known.findings.get(finding.key)
@@ -200,6 +232,8 @@ class Watch:
         snapshots = [Snapshot(MEMORY, now, (memory,))]
         if known.findings:
             snapshots.append(Snapshot(DRIFT, now, tuple(dict(item) for item in known.findings.values())))
+        if known.samples:
+            snapshots.append(Snapshot(EVENTS, now, tuple(dict(item) for item in known.samples.values())))
         if known.verdict:
             snapshots.append(Snapshot(TIMEZONE, now, (dict(known.verdict),)))
 
@@ -221,6 +255,16 @@ class Watch:
         known.written_at = now
         if notices:
             self._nudge(known.member_id)
+
+
+def _came(recording: Fetched, seconds: float | None) -> dict[str, str]:
+    """How a recording came (unitalk.md §3.6): words of ours, nothing of the call."""
+    slow = next((words for most, words in _DELAYS if seconds is not None and seconds <= most), "later")
+    return {
+        "media": recording.media,
+        "key": "asked for" if recording.with_key else "not asked for",
+        "after_the_end": "nobody knows" if seconds is None else slow,
+    }
 
 
 def _notices(known: _Portal, now: float) -> list[Owed]:

@@ -45,6 +45,10 @@ def test_the_scopes_to_tick_are_those_that_the_code_uses() -> None:
     table = setup.split("| scope |")[1].split("\n\n")[0]
     assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == list(WORDS)
     readme = PAGES[0].read_text(encoding="utf-8")
+    reasons = re.findall(
+        r"^\| `(\w+)` \| (.+) \|$", readme.split("| scope | why |")[1].split("\n\n")[0], re.MULTILINE
+    )
+    assert [scope for scope, why in reasons if why.strip()] == list(WORDS)
     for group in WANTED:
         assert f"`{group[0]}`" in readme
         assert group[0] in SCOPES, "the demo grants what we ask a real portal for"

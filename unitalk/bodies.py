@@ -6,6 +6,7 @@ a refusal.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -40,8 +41,20 @@ def parse(body: bytes, query: Mapping[str, str], method: str) -> Mapping[str, An
         root = {name: value for name, value in query.items() if name != "ev"}
         if not root:
             raise UnreadableEvent("The request is empty" if method == "GET" else "The body is empty")
+    root = _opened(root)
     check(root)
     return root
+
+
+def _opened(root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A form, an address or a template can carry the whole call as one text of JSON (§3.1, §3.7). What
+    begins like JSON and is none stays the text that it is."""
+    opened = dict(root)
+    for name, value in root.items():
+        if name.lower() == "call" and isinstance(value, str) and value.lstrip().startswith("{"):
+            with contextlib.suppress(UnreadableEvent):
+                opened[name] = _json(value)
+    return opened
 
 
 def _json(text: str) -> Mapping[str, Any]:

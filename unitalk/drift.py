@@ -74,10 +74,15 @@ Presence = Mapping[str, int]
 
 
 def sort_of(event: ReadEvent) -> str:
-    """Which events are alike: one kind, told in one shape, by a dialer or not."""
+    """Which events are alike: one kind, told in one shape, of one direction, by a dialer or not. A call
+    between colleagues has no outer line, so its lack there says nothing of the others (§3.3)."""
     nested = any(k.lower() == "call" and isinstance(v, Mapping) for k, v in event.fields.items())
-    dialer = isinstance(event, Readable) and event.report.facts.dialer_id is not None
-    return f"{safe_name(event.event_name) or '-'}{'' if nested else ' flat'}{' dialer' if dialer else ''}"
+    words = [safe_name(event.event_name) or "-", *([] if nested else ["flat"])]
+    if isinstance(event, Readable):
+        facts = event.report.facts
+        words += [str(facts.direction)] if facts.direction else []
+        words += ["dialer"] if facts.dialer_id is not None else []
+    return " ".join(words)
 
 
 def look(event: ReadEvent, before: Presence) -> tuple[list[Finding], Presence]:
@@ -102,8 +107,10 @@ def look(event: ReadEvent, before: Presence) -> tuple[list[Finding], Presence]:
     for path, simple in paths.items():
         if not _is_known(simple):
             note(Kind.FIELD, path)
+    there = {_short(simple) for simple in paths.values()}
     for path, count in before.items():
-        if count >= ALWAYS and path not in paths:
+        # another spelling of its name is read as the same, so the field is still there
+        if count >= ALWAYS and _short(simple_name(path.removeprefix("call."))) not in there:
             note(Kind.VANISHED, path)
     counted = [path for path, simple in paths.items() if not _is_optional(simple)][:MOST_FIELDS]
     return found, {path: min(ALWAYS, before.get(path, 0) + 1) for path in counted}

@@ -263,7 +263,7 @@ def _facts(
         talk_seconds=talk if ended else None,
         state=state,
         outcome=outcome,
-        link=link_of(fields.get("link")) if outcome is Outcome.ANSWERED else None,
+        link=link_of(fields.get("link")) if _has_recording(outcome, talk) else None,
         cause=whole_of(fields.get("cause"), 999),
         meta=text_of(fields.get("meta"), 1000),
         source=text_of(fields.get("source"), 64) or ("AUTODIAL" if dialer else None),
@@ -271,6 +271,12 @@ def _facts(
         dial_attempts=whole_of(fields.get("realcalledcount"), 9999),
         wait_seconds=seconds_of(fields.get("secondsclientwaitoperator")),
     )
+
+
+def _has_recording(outcome: Outcome | None, talk: int | None) -> bool:
+    """§3.3: only an answered call has one. Who talked under a state that nobody knows yet may well be
+    one that was answered, and a link that leads nowhere costs less than a recording that is lost."""
+    return outcome is Outcome.ANSWERED or (outcome is Outcome.UNKNOWN and (talk or 0) > 0)
 
 
 def _state(fields: Mapping[str, Any]) -> str | None:

@@ -30,10 +30,12 @@ Media = Literal["mp3", "wav"]
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """The recording stands in the target, whole: `size` bytes, `media` by its first bytes."""
+    """The recording stands in the target, whole: `size` bytes, `media` by its first bytes. `with_key`:
+    the PBX gave it out only for our key."""
 
     size: int
     media: Media
+    with_key: bool = False
 
 
 async def fetch(
@@ -57,14 +59,15 @@ async def fetch(
     try:
         ends = clock.monotonic() + MAX_SECONDS
         came = await _download(http, link, part, {}, MAX_SECONDS)
-        if _wants_key(came) and key:
+        with_key = bool(_wants_key(came) and key)
+        if with_key:
             left = max(1.0, ends - clock.monotonic())
             came = await _download(http, link, part, {"Authorization": key}, left)
         media = _judge(came, clock)
         await asyncio.to_thread(_keep, part, target)
     finally:
         await asyncio.to_thread(part.unlink, missing_ok=True)
-    return Fetched(came.size, media)
+    return Fetched(came.size, media, with_key)
 
 
 def check_link(link: str, hosts: Sequence[str], *, allow_loopback: bool) -> None:

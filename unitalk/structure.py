@@ -1,7 +1,8 @@
 """The structure of what the PBX sends, without its values: types and lengths only. Pure.
 
 For everything that the contract marks unknown (unitalk.md §6): an administrator may see and send this
-to anybody, because nobody's number, name or link is in it.
+to anybody, because nobody's number, name or link is in it. Only the vendor's own words are shown, in
+fields that hold nothing else: which there are is one of the unknowns.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from unitalk.values import simple_name
+
 FIELDS: Final = 60
 """Fields of one object that are shown."""
 SAMPLED: Final = 20
@@ -17,6 +20,12 @@ SAMPLED: Final = 20
 DEPTH: Final = 6
 NAME: Final = 60
 
+KINDS: Final = 24
+"""Kinds of values that are shown of one field: more than the contract knows states."""
+WORDED: Final = frozenset({"event", "state", "direction", "source", "status", "type"})
+"""Fields, by simplified names with or without `call`, whose values are words of a list that is closed and
+that nobody has published."""
+_WORD: Final = re.compile(r"[A-Z][A-Z_]{1,39}", re.ASCII)
 _WALL: Final = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d)?.*)?", re.ASCII | re.DOTALL)
 
 
@@ -26,15 +35,17 @@ def safe_name(name: object) -> str:
 
 
 def shape(value: Any, depth: int = 0) -> Any:
-    """JSON of the same structure: `text(12)`, `digits(12)`, `number(5)`, `date`, `link(63)`, `boolean`,
-    `null`; a list is its length and what its elements have in common."""
+    """JSON of the same structure: `text(12)`, `digits(12)`, `number(5)`, `date(19)`, `link(63)`, `true`,
+    `null`, and `word(IN)` in a field of words; a list is its length and what its elements have in common.
+    """
     if isinstance(value, Mapping):
         if depth >= DEPTH:
             return f"object({len(value)})"
         shown: dict[str, Any] = {}
         for name, inner in list(value.items())[:FIELDS]:
-            told, safe = shape(inner, depth + 1), safe_name(name)
-            shown[safe] = _merged(shown[safe], told) if safe in shown else told
+            safe, word = safe_name(name), _word(name, inner)
+            told = word or shape(inner, depth + 1)
+            shown[safe] = merged(shown[safe], told) if safe in shown else told
         if len(value) > FIELDS:
             shown["…"] = f"{len(value) - FIELDS} more"
         return shown
@@ -43,16 +54,22 @@ def shape(value: Any, depth: int = 0) -> Any:
             return {"list_of": len(value)}
         each: Any = shape(value[0], depth + 1)
         for element in value[1:SAMPLED]:
-            each = _merged(each, shape(element, depth + 1))
+            each = merged(each, shape(element, depth + 1))
         return {"list_of": len(value), "each": each}
     return _scalar(value)
+
+
+def _word(name: object, value: Any) -> str | None:
+    if simple_name(name).removeprefix("call") in WORDED and isinstance(value, str) and _WORD.fullmatch(value):
+        return f"word({value})"
+    return None
 
 
 def _scalar(value: Any) -> str:
     if value is None:
         return "null"
     if isinstance(value, bool):
-        return "boolean"
+        return "true" if value else "false"
     if isinstance(value, int | float):
         return f"number({len(str(abs(value)))})"
     text = str(value)
@@ -65,17 +82,18 @@ def _scalar(value: Any) -> str:
     return f"digits({len(text)})" if text.isascii() and text.isdigit() else f"text({len(text)})"
 
 
-def _merged(one: Any, other: Any) -> Any:
-    """What two elements of a list have in common, and each for itself."""
+def merged(one: Any, other: Any) -> Any:
+    """What two structures have in common, and each for itself; at most `KINDS` of each value."""
     if one == other:
         return one
     if isinstance(one, dict) and isinstance(other, dict):
         both = {**one}
         for name, told in other.items():
-            both[name] = _merged(both[name], told) if name in both else told
+            if name in both or len(both) <= FIELDS:
+                both[name] = merged(both[name], told) if name in both else told
         return both
     told = dict.fromkeys(part for x in (one, other) for part in _parts(x))
-    return " | ".join(list(told)[:8])
+    return " | ".join(list(told)[:KINDS])
 
 
 def _parts(told: Any) -> list[str]:

@@ -118,6 +118,12 @@ def autodial(body: Mapping[str, Any]) -> Said:
     return Said(AUTODIAL, reads=action in AUTODIAL_READS, data=dict(body))
 
 
+def dialers_calls(dialer: int | str, calls: Sequence[int | str]) -> Said:
+    """What a dialer knows of these calls (§4.6)."""
+    filter_ = {"filter": {"id": list(calls)}}
+    return autodial({"action": "GET_CALLS_HISTORY", "id": dialer, "callHistoryRequest": filter_})
+
+
 def request(base_url: str, key: str, said: Said) -> HttpRequest:
     """The HTTP request. Every method is a POST; the key is a header and nothing else (§1)."""
     url = f"{base_url.rstrip('/')}/{said.path}" + (f"?{urlencode(said.query)}" if said.query else "")

@@ -88,6 +88,15 @@ BY_CODE: Final[Mapping[str, type[Trouble]]] = MappingProxyType(
         "ERROR_PLACEMENT_NOT_FOUND": NotFound,
         "DISK_OBJ_22000": Conflict,
         "DISK_FILE_22007": Unavailable,  # locked by somebody for now
+        # judged before anything was done, whatever status an old portal sends along
+        "INVALID_REQUEST": Refused,
+        "ERROR_ARGUMENT": Refused,
+        "INVALID_ARG_VALUE": Refused,
+        "ERROR_BATCH_METHOD_NOT_ALLOWED": Refused,
+        "ERROR_BATCH_LENGTH_EXCEEDED": Refused,
+        "ERROR_MANIFEST_IS_NOT_AVAILABLE": Refused,
+        "INTERNAL_WRONG_TRANSPORT": Refused,
+        "WRONG_ENCODING": Refused,
     }
 )
 BROKEN: Final = frozenset({"INTERNAL_SERVER_ERROR", "ERROR_UNEXPECTED_ANSWER"})
@@ -139,8 +148,12 @@ def read_error(body: Mapping[str, Any], response: HttpResponse, *, reads: bool, 
                     return lost(said, response, reads=reads, now=now, code=code)
                 kind = meaning
                 break
-    if kind is None and response.status >= 500 and key not in TEXT_CODES:
+    if kind is None and response.status >= 500:
         return lost(said, response, reads=reads, now=now, code=code)
+    if kind is None and response.status == 429:
+        return Throttled(
+            said, code=code or "HTTP_429", retry_at=retry_after(response.headers, now) or now + 60
+        )
     kind = kind or Refused
     retry_at = _retry_at(key, body, response, now) if issubclass(kind, (Throttled, PortalGone)) else None
     return kind(said, code=code, hint=_HINTS.get(code, ""), who=_WHO.get(code), retry_at=retry_at)

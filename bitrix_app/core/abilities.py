@@ -27,6 +27,8 @@ WANTED: Final[tuple[tuple[str, ...], ...]] = (
 OPTIONAL: Final[Mapping[str, str]] = MappingProxyType(
     {
         "layout": "crm",
+        "update_record": "crm",
+        "move_call": "crm",
         "notify": "im",
         "drive_copy": "disk",
         "drive_document": "disk",

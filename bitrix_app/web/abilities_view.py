@@ -21,8 +21,8 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             mark("Nothing can be written: calls are kept here, and each of them needs a person."),
         ),
         "crm": (
-            mark("Puts our summary and link on a call's record, reads stages and the CRM's mode."),
-            mark("Calls, records made by Bitrix24 and recordings are as usual; the summary is left out."),
+            mark("Puts our summary and link on a call's record, reads stages, applies your dispositions."),
+            mark("Calls, records made by Bitrix24, recordings: as usual. No summary and no dispositions."),
         ),
         "placement": (
             mark("Adds “Unitalk calls” to the telephony menu and lets links open a call here."),

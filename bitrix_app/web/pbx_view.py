@@ -10,10 +10,11 @@ from bitrix_app.web.pages import iso
 
 
 async def pbx_json(store: Store, portal: Portal) -> dict[str, Any]:
-    """`drift`, `timezone_check` and `pbx_structure`."""
+    """`drift`, `timezone_check`, `pbx_structure` (what the PBX answers) and `pbx_events` (what it sends)."""
     member = portal.member_id
     drift = await store.snapshot(member, "drift")
     structure = await store.snapshot(member, "pbx_structure")
+    events = await store.snapshot(member, "pbx_events")
     return {
         "drift": [
             {
@@ -33,6 +34,13 @@ async def pbx_json(store: Store, portal: Portal) -> dict[str, Any]:
             {"checked_at": iso(structure.taken_at), "answers": dict(structure.items[0])}
             if structure and structure.items
             else None
+        ),
+        "pbx_events": sorted(
+            (
+                {"event": item["event"], "seen": item["seen"], "structure": item["structure"]}
+                for item in (events.items if events else ())
+            ),
+            key=lambda item: str(item["event"]),
         ),
     }
 

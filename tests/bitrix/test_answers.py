@@ -118,6 +118,81 @@ def test_every_good_sample_is_an_answer(name: str) -> None:
         assert answer.time == Operating(told["time"]["operating"], told["time"]["operating_reset_at"])
 
 
+# §4.3 of the contract, row by row: code, the statuses that anybody saw it with, what it means for a write
+_CODES = """
+expired_token 401 ExpiredToken
+NO_AUTH_FOUND 401 ExpiredToken
+invalid_token 401 ExpiredToken
+authorization_error 401 UserRevoked
+APPLICATION_NOT_FOUND 401 PortalGone
+ERROR_OAUTH 401 PortalGone
+PAYMENT_REQUIRED 401 PaymentNeeded
+CONNECTION_ERROR 401 VendorBroken
+insufficient_scope 403,401 Forbidden
+INVALID_CREDENTIALS 403,401 Forbidden
+user_access_error 403 Forbidden
+ACCESS_DENIED 403,400 Forbidden
+WRONG_AUTH_TYPE 403 Forbidden
+METHOD_CONFIRM_WAITING 401 Forbidden
+METHOD_CONFIRM_DENIED 403 Forbidden
+QUERY_LIMIT_EXCEEDED 503 Throttled
+OPERATION_TIME_LIMIT 429 Throttled
+OVERLOAD_LIMIT 503 Throttled
+INTERNAL_SERVER_ERROR 500 AnswerLost
+ERROR_UNEXPECTED_ANSWER 500 AnswerLost
+INVALID_REQUEST 400 Refused
+ERROR_METHOD_NOT_FOUND 404 NotFound
+ERROR_BATCH_METHOD_NOT_ALLOWED 405 Refused
+ERROR_BATCH_LENGTH_EXCEEDED 400 Refused
+ERROR_ARGUMENT 400 Refused
+ERROR_NOT_FOUND 400 NotFound
+ERROR_CORE 400 Refused
+INVALID_ARG_VALUE 400 Refused
+NOT_FOUND 400 NotFound
+100 400 Refused
+allowed_only_intranet_user 403 Forbidden
+PORTAL_DELETED 500,403,410 PortalGone
+ERROR_MANIFEST_IS_NOT_AVAILABLE 404 Refused
+INTERNAL_WRONG_TRANSPORT 404,400,500 Refused
+WRONG_ENCODING 404,400,500 Refused
+"""
+
+
+@pytest.mark.parametrize("row", _CODES.strip().splitlines())
+def test_every_code_of_the_contract_means_the_same_with_each_status_and_with_200(row: str) -> None:
+    code, statuses, branch = row.split()
+    body = json.dumps({"error": code, "error_description": "words of the vendor"}).encode()
+    for status in (200, *map(int, statuses.split(","))):
+        trouble = _raised(status, body, reads=False)
+        assert (type(trouble).__name__, trouble.code) == (branch, code), status
+        assert trouble.message == "words of the vendor"
+
+
+@pytest.mark.parametrize("code", ["", "ERROR_CORE", "SOMETHING_NEW"])
+def test_where_the_body_decides_nothing_the_status_does(code: str) -> None:
+    def met(status: int, text: str = "", *, reads: bool = False) -> type[Trouble]:
+        body = json.dumps({"error": code, "error_description": text}).encode()
+        return type(_raised(status, body, reads=reads))
+
+    assert met(400) is met(200) is errors.Refused
+    assert met(429) is errors.Throttled
+    for status in (500, 502, 503):
+        assert met(status, "Something went wrong") is errors.AnswerLost
+        assert met(status, reads=True) is errors.VendorBroken
+    if code != "SOMETHING_NEW":  # a text counts only where there is no code
+        assert met(500, "Call is not found") is errors.NotFound
+
+
+def test_too_many_requests_in_whatever_words_obeys_the_wish_of_the_answer() -> None:
+    body = b'{"error":"TOO_MANY_REQUESTS","error_description":"slow down"}'
+    with pytest.raises(errors.Throttled) as met:
+        read_answer(HttpResponse(429, {"retry-after": "7"}, body), reads=False, now=NOW)
+    assert (met.value.retry_at, met.value.code) == (NOW + 7, "TOO_MANY_REQUESTS")
+    with pytest.raises(errors.Throttled) as met:
+        read_answer(HttpResponse(429, {}, body), reads=False, now=NOW)
+    assert met.value.retry_at == NOW + 60
+
+
 def test_limits_say_when_the_way_is_free() -> None:
     def retry_at(name: str) -> float | None:
         with pytest.raises(errors.Throttled) as met:

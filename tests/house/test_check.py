@@ -11,7 +11,7 @@ import pytest
 
 from bitrix_app.check import Check, Line, Report
 from bitrix_app.clock import VirtualClock
-from bitrix_app.core.errors import Forbidden, NotSent, Trouble
+from bitrix_app.core.errors import Forbidden, NotSent, Refused, Trouble
 from bitrix_app.core.portal import Portal, PortalState, Snapshot
 from bitrix_app.core.ports import Http, HttpRequest, HttpResponse
 from bitrix_app.settings import alone
@@ -32,6 +32,7 @@ class World:
     def __init__(self) -> None:
         self.down: set[str] = set()
         self.ahead = 0.0
+        self.unknown = ""
         self.asked: list[str] = []
         self.pbx: Any = {"users": [{"line": "2001"}]}
         self.clock = VirtualClock(NOW)
@@ -42,7 +43,9 @@ class World:
             raise NotSent("No connection could be made")
         return HttpResponse(404, {"date": formatdate(NOW - self.ahead, usegmt=True)}, b"")
 
-    async def request(self, _key: str, _path: str, **_more: Any) -> Any:
+    async def request(self, _key: str, _path: str, *, data: Any, **_more: Any) -> Any:
+        if self.unknown and data.get("action") == self.unknown:
+            raise Refused("Unknown action")
         if isinstance(self.pbx, Trouble):
             raise self.pbx
         return self.pbx
@@ -160,6 +163,25 @@ async def test_a_wrong_zone_of_the_pbx_is_a_fault_and_news_of_it_are_shown() -> 
     (fault,) = faults(report)
     assert fault.mend == "Set the time zone of the PBX to UTC in the settings."
     assert any("Seen 3 times" in line.said for line in report.lines)
+
+
+async def test_what_the_pbx_sends_is_shown_beside_what_it_answers_also_without_a_key() -> None:
+    item = {"event": "CALL_END in", "seen": 2, "structure": {"call": {"id": "number(7)"}}}
+    snapshots = {(MEMBER, "pbx_events"): Snapshot("pbx_events", NOW, (item,))}
+    shown = (await World().run(database(snapshots=snapshots))).structures[DOMAIN]
+    assert shown["events"] == {"CALL_END in": {"call": {"id": "number(7)"}}}
+    assert "users/list" in shown
+    bare = await World().run(database(portal(), snapshots=snapshots))
+    assert list(bare.structures[DOMAIN]) == ["events"]
+
+
+async def test_a_method_that_the_pbx_need_not_know_is_no_fault_there() -> None:
+    world = World()
+    world.pbx = {"dialers": [{"id": 7, "name": "x"}]}
+    world.unknown = "GET_CALLS_HISTORY"
+    report = await world.run()
+    assert faults(report) == []
+    assert any("GET_CALLS_HISTORY is not known there: Unknown action" in line.said for line in report.lines)
 
 
 # --- the look at the database ----------------------------------------------------------------------

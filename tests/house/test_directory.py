@@ -175,7 +175,16 @@ async def test_a_refresh_forgets_misses(bench: Bench) -> None:
     assert choice.user_id == 30
 
 
-@pytest.mark.parametrize("empty", [[], None, [{"NAME": "without id"}]])
+async def test_a_list_with_gaps_comes_as_a_map_and_is_a_list_all_the_same(bench: Bench) -> None:
+    directory, far = people(bench)
+    far.on("user.get", {"0": row(1), "2": row(3, "2003")}, {"1": row(30, "2099")})
+    assert await directory.refresh(bench.portal) == 2
+    choice = await directory.user_for(bench.portal, "2099", None)
+    assert choice is not None
+    assert choice.user_id == 30
+
+
+@pytest.mark.parametrize("empty", [[], {}, None, False, 7, "no", [{"NAME": "without id"}]])
 async def test_an_empty_answer_keeps_the_last_snapshot(bench: Bench, empty: Any) -> None:
     await bench.know(ANN)
     directory, far = people(bench)

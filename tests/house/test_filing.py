@@ -26,6 +26,7 @@ from bitrix_app.core.ports import Http, HttpResponse
 from bitrix_app.filing import SPOOL_DAYS, Filing, RecordingSource
 from tests.house.making import LINE, NOW, Bench, FakePortal, job, over, portal
 from tests.unitalk.fakes import FakeHttp
+from unitalk.recordings import Fetched
 
 pytestmark = pytest.mark.anyio
 
@@ -90,6 +91,7 @@ class Room:
     def __init__(self, bench: Bench, spool: Path) -> None:
         self.far = FakePortal()
         self.http = FakeHttp()
+        self.told: list[tuple[Fetched, float | None]] = []
         self.drive = FakeDrive()
         self.spool = spool
         source = RecordingSource(["*.unitalk.cloud"], False)
@@ -100,6 +102,7 @@ class Room:
             bench.clock,
             spool,
             source,
+            lambda _portal, fetched, seconds: self.told.append((fetched, seconds)),
         )
         self.portal = portal(unitalk_key="pbx-key")
 
@@ -157,6 +160,17 @@ async def test_the_pbxs_key_opens_a_recording_that_asks_for_it(room: Room) -> No
     room.http.answers = [HttpResponse(401, {}, b""), HttpResponse(200, {}, MP3)]
     await room.say(FetchRecording(link=LINK), over(link=LINK))
     assert [asked.headers.get("Authorization") for asked in room.http.asked] == [None, "pbx-key"]
+
+
+async def test_how_a_recording_came_is_told_with_the_time_since_the_end(room: Room, bench: Bench) -> None:
+    room.serves(MP3)
+    await room.say(FetchRecording(link=LINK), over(link=LINK, ended_at=bench.now - 40))
+    room.http.answers += [HttpResponse(401, {}, b""), HttpResponse(200, {}, MP3)]
+    await room.say(FetchRecording(link=LINK), over(link=LINK))
+    assert room.told == [
+        (Fetched(len(MP3), "mp3"), 40.0),
+        (Fetched(len(MP3), "mp3", with_key=True), None),
+    ]
 
 
 async def test_a_call_without_a_link_has_no_recording(room: Room) -> None:

@@ -168,7 +168,8 @@ def stages_by_pipeline(request: Any) -> Any:
     code = request.params["filter"]["ENTITY_ID"]
     if code == "DEAL_STAGE_4":
         return Forbidden("no right to that pipeline")
-    return [{"STATUS_ID": f"{code}:NEW"}]
+    number = code.removeprefix("DEAL_STAGE_")
+    return [{"STATUS_ID": f"C{number}:NEW" if number.isdigit() else "NEW"}]
 
 
 async def test_a_refresh_takes_the_crm_mode_and_every_pipeline_s_stages(room: Room) -> None:
@@ -178,7 +179,7 @@ async def test_a_refresh_takes_the_crm_mode_and_every_pipeline_s_stages(room: Ro
     await room.say(RefreshDirectory())
     assert await room.items("crm_mode") == [{"mode": 2}]
     assert await room.items("deal_categories") == [{"id": 0, "name": "A"}, {"id": 9, "name": "B"}]
-    assert await room.items("category_stages") == [{"STATUS_ID": "DEAL_STAGE_9:NEW"}]
+    assert await room.items("category_stages") == [{"STATUS_ID": "C9:NEW"}]
     assert room.far.batches[-2:] == [["crm.settings.mode.get", "crm.category.list"], ["crm.status.list"]]
 
 
@@ -194,6 +195,50 @@ async def test_pipelines_that_are_not_told_leave_what_was_known(room: Room, list
     await room.say(RefreshDirectory())
     assert await room.items("category_stages") == before
     assert await room.items("deal_categories")
+
+
+@pytest.mark.parametrize("said", [None, [], {}, "", 7, NotFound("an old portal")])
+async def test_a_crm_mode_that_says_nothing_leaves_what_was_known(room: Room, said: Any) -> None:
+    room.far.on("crm.settings.mode.get", "2")
+    await room.say(RefreshDirectory())
+    room.far.on("crm.settings.mode.get", said)
+    await room.say(RefreshDirectory())
+    assert await room.items("crm_mode") == [{"mode": 2}]
+
+
+async def test_pipelines_that_shrank_wait_for_a_person_and_their_stages_stay(room: Room) -> None:
+    everything = [{"id": n, "name": f"P{n}"} for n in (0, 5, 6, 7)]
+    room.far.on("crm.status.list", stages_by_pipeline)
+    room.far.on("crm.category.list", {"categories": everything})
+    await room.say(RefreshDirectory())
+    stages = await room.items("category_stages")
+    assert len(stages) == 3
+    room.far.on("crm.category.list", {"categories": everything[:1]})
+    await room.say(RefreshDirectory())
+    assert await room.items("deal_categories") == everything
+    assert await room.items("category_stages") == stages
+    head, *_ = await room.items("deal_categories:offered")
+    assert (head["lost"], head["confirm"]) == (["5", "6", "7"], 3)
+    await room.say(AcceptDirectory(directory="deal_categories", confirm=3))
+    await room.say(RefreshDirectory())
+    assert await room.items("deal_categories") == everything[:1]
+    assert await room.items("category_stages") == [], "who accepted the pipelines' end accepted their stages'"
+
+
+async def test_stages_of_a_living_pipeline_that_vanish_wait_for_a_person(room: Room) -> None:
+    def stages(count: int) -> Any:
+        return lambda request: [
+            {"STATUS_ID": f"C9:S{n}"}
+            for n in range(count if request.params["filter"]["ENTITY_ID"] == "DEAL_STAGE_9" else 1)
+        ]
+
+    room.far.on("crm.category.list", {"categories": [{"id": 0, "name": "A"}, {"id": 9, "name": "B"}]})
+    room.far.on("crm.status.list", stages(6))
+    await room.say(RefreshDirectory())
+    room.far.on("crm.status.list", stages(2))
+    await room.say(RefreshDirectory())
+    assert len(await room.items("category_stages")) == 6
+    assert (await room.items("category_stages:offered"))[0]["confirm"] == 4
 
 
 # --- the directory ---------------------------------------------------------------------------------

@@ -10,8 +10,9 @@ import pytest
 from bitrix_app.core.portal import PortalSettings, PortalState
 from bitrix_app.core.store import StoreUnavailable
 from bitrix_app.intake import Intake
-from bitrix_app.watch import MOST_FINDINGS, MOST_NOTICES, QUEUE, WRITE_EVERY, Watch
+from bitrix_app.watch import MOST_FINDINGS, MOST_NOTICES, QUEUE, RECORDINGS, SAMPLED, WRITE_EVERY, Watch
 from tests.house.making import MEMBER, Bench, Failing, Through, away, end, webhook
+from unitalk.recordings import Fetched
 
 pytestmark = pytest.mark.anyio
 
@@ -51,6 +52,10 @@ class Room:
 
     async def findings(self) -> list[dict[str, Any]]:
         found = await self.bench.store.snapshot(MEMBER, "drift")
+        return [dict(item) for item in found.items] if found else []
+
+    async def events(self) -> list[dict[str, Any]]:
+        found = await self.bench.store.snapshot(MEMBER, "pbx_events")
         return [dict(item) for item in found.items] if found else []
 
     async def verdict(self) -> dict[str, Any] | None:
@@ -170,6 +175,53 @@ async def test_a_flood_of_events_is_looked_at_in_part(room: Room) -> None:
     for _ in range(QUEUE * 3):
         room.watch.saw(portal, event, room.bench.now)
     assert len(room.watch._queue) == QUEUE
+
+
+async def test_the_structure_of_each_sort_of_event_is_kept_without_values(room: Room) -> None:
+    await room.end(meta="lead:canary", source="REGULAR")
+    await room.end(meta=None, source="REGULAR")
+    await room.hear(webhook("CALL_NEW", id="77", state=None))
+    await room.hear(b'{"event": "IVR_ACTION", "meta": "canary", "pressedDigit": 3}')
+    await room.watch.turn(last=True)
+    kept = {item["event"]: item for item in await room.events()}
+    assert sorted(kept) == ["CALL_END in", "CALL_NEW in", "IVR_ACTION flat"]
+    assert kept["CALL_END in"]["seen"] == 2
+    assert kept["CALL_END in"]["structure"]["call"]["meta"] == "text(11) | null"
+    assert kept["CALL_END in"]["structure"]["call"]["source"] == "word(REGULAR)"
+    assert kept["IVR_ACTION flat"]["structure"]["pressedDigit"] == "number(1)"
+    assert "canary" not in json.dumps(list(kept.values()))
+
+
+async def test_only_the_first_of_each_sort_are_looked_at_also_after_a_restart(room: Room) -> None:
+    for _ in range(SAMPLED - 1):
+        await room.end(source="REGULAR")
+    await room.watch.turn(last=True)
+    room.watch.forget(MEMBER)
+    await room.end(source="WIDGET")
+    await room.end(source="LATER")
+    await room.watch.turn(last=True)
+    (kept,) = await room.events()
+    assert kept["seen"] == SAMPLED
+    assert kept["structure"]["call"]["source"] == "word(REGULAR) | word(WIDGET)"
+
+
+async def test_how_recordings_came_is_kept(room: Room) -> None:
+    portal = await room.bench.current()
+    for fetched, seconds in (
+        (Fetched(100, "mp3"), 20.0),
+        (Fetched(100, "wav", with_key=True), 300.0),
+        (Fetched(100, "mp3"), 90_000.0),
+        (Fetched(100, "mp3"), None),
+    ):
+        room.watch.fetched(portal, fetched, seconds)
+    await room.watch.turn(last=True)
+    (kept,) = await room.events()
+    assert (kept["event"], kept["seen"]) == (RECORDINGS, 4)
+    assert kept["structure"] == {
+        "media": "mp3 | wav",
+        "key": "not asked for | asked for",
+        "after_the_end": "within a minute | within ten minutes | later | nobody knows",
+    }
 
 
 async def test_a_webhook_does_not_wait_for_the_watch(room: Room) -> None:

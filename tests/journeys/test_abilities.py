@@ -15,6 +15,7 @@ from bitrix_app.gateway import HttpGateway
 from bitrix_app.sandbox.demo import SCOPES, stage
 from bitrix_app.sandbox.faults import Fault
 from tests.journeys.test_calls import assert_once
+from tests.journeys.test_dispositions import ANSWERED, incoming, lead, stage_of, switch_on
 from tests.journeys.test_portals import open_app, portal_of
 from tests.journeys.world import CLIENT, World
 
@@ -80,6 +81,22 @@ async def test_without_crm_the_call_is_registered_and_gets_no_blocks(tmp_path: P
         assert_once(world, call, recordings=1)
         assert call.phase is Phase.CLOSED
         assert "layout" not in [job.kind for job in await world.jobs(call)]
+        assert await attention(world) == 0
+
+
+async def test_without_crm_a_disposition_is_left_out_and_asks_nobody(tmp_path: Path) -> None:
+    async with a_world(tmp_path, "crm") as world:
+        await switch_on(world, ANSWERED)
+        ours = lead(world)
+        await world.post_all(world.bodies(incoming(world, 30, answered=True)))
+        await world.settled()
+        call = await world.only_call()
+        assert_once(world, call, recordings=1)
+        (job,) = [job for job in await world.jobs(call) if job.kind == "update_record"]
+        assert job.state is JobState.CANCELLED
+        (last,) = await world.stage.house.store.attempts(world.member_id, job.id)
+        assert "right crm" in last.message
+        assert stage_of(ours) == "NEW"
         assert await attention(world) == 0
 
 

@@ -97,4 +97,24 @@ async def test_the_structure_of_the_pbxs_answers_stands_in_the_settings(world: W
     assert shown["users/list"]["users"]["each"]["line"] == "digits(4) | number(4) | null"
     assert shown["autodial/action GET_WITH_DATA"]["autodials"]["each"]["name"] == "text(15)"
     assert "count" in shown["history/get"]
+    assert shown["autodial/action GET_CALLS_HISTORY"] == {"items": {"list_of": 0}}
     assert "Operator" not in json.dumps(shown)
+
+
+async def test_the_structure_of_the_pbxs_events_and_recordings_stands_in_the_settings(world: World) -> None:
+    await world.post_all(answered(world))
+    await world.post_all(world.bodies(world.call("inner", "2001", "2002")))
+    await world.settled(2)
+
+    async def shown() -> dict[str, Any]:
+        return {item["event"]: item["structure"] for item in (await settings(world))["pbx_events"]}
+
+    for _ in range(200):
+        if "recording, when it was fetched" in (told := await shown()):
+            break
+        await world.stage.house.clock.sleep(0.5)
+    assert {"CALL_NEW in", "CALL_ANSWER in", "CALL_END in", "CALL_END inner"} <= told.keys()
+    assert told["CALL_END inner"]["call"]["direction"] == "word(INNER)"
+    assert told["CALL_END in"]["call"]["state"] == "word(ANSWER)"
+    assert told["recording, when it was fetched"]["key"] == "not asked for"
+    assert CLIENT not in json.dumps(told)

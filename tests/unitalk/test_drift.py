@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from unitalk.drift import ALWAYS, Finding, Kind, Presence, look, sort_of
 from unitalk.events import ReadEvent, UnreadableEvent, read_event
-from unitalk.structure import shape
+from unitalk.structure import KINDS, merged, shape
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "unitalk"
 CALL: dict[str, Any] = {"id": 5, "from": "380440000011", "to": ["2001"], "direction": "IN", "state": "BUSY"}
@@ -85,6 +85,16 @@ def test_a_field_that_twenty_events_had_and_one_lacks_has_vanished_and_is_told_o
     assert look(event(WITHOUT), after(ALWAYS - 1, END))[0] == []
 
 
+def test_a_field_in_another_spelling_has_not_vanished() -> None:
+    shouted: dict[str, Any] = {
+        "Event": "CALL_END",
+        "Call": {name.upper(): value for name, value in (CALL | {"dbid": 7}).items()},
+    }
+    assert look(event(shouted), after(ALWAYS, END))[0] == []
+    del shouted["Call"]["DBID"]
+    assert [one.key for one in look(event(shouted), after(ALWAYS, END))[0]] == ["vanished:CALL_END:call.dbid"]
+
+
 def test_an_unset_field_is_there_and_one_that_was_sometimes_absent_never_vanishes() -> None:
     null = {"event": "CALL_END", "call": CALL | {"dbid": None}}
     assert look(event(null), after(ALWAYS, END))[0] == []
@@ -112,6 +122,17 @@ def test_plain_and_dialer_events_and_each_shape_are_counted_apart() -> None:
         sort_of(event({"event": "CALL_NEW", "call": CALL})),
     }
     assert len(sorts) == 4
+
+
+def test_a_call_between_colleagues_lacks_what_others_have_and_that_is_no_news() -> None:
+    outer = {"event": "CALL_END", "call": CALL | {"outerNumber": "380440000001"}}
+    inner = {"event": "CALL_END", "call": CALL | {"from": "2001", "to": ["2002"], "direction": "INNER"}}
+    presence: dict[str, Presence] = {}
+    for body in (*[outer] * (ALWAYS + 1), inner):
+        told = event(body)
+        found_, presence[sort_of(told)] = look(told, presence.get(sort_of(told), {}))
+        assert found_ == []
+    assert sorted(presence) == ["CALL_END in", "CALL_END inner"]
 
 
 def test_the_memory_of_a_sort_comes_to_rest() -> None:
@@ -160,10 +181,42 @@ def test_a_structure_tells_types_and_lengths_only() -> None:
         "date": "date(19)",
         "n": "number(5)",
         "f": "number(3)",
-        "yes": "boolean",
+        "yes": "true",
         "no": "null",
         "": "empty text",
     }
+
+
+def test_words_of_a_closed_list_are_shown_and_only_where_nothing_else_stands() -> None:
+    told = shape(
+        [
+            {"state": "ANSWER", "source": "REGULAR", "callState": "BUSY", "comment": "IVANENKO", "status": 1},
+            {"state": "NEW_ONE", "source": "Olena", "callState": "380440000011", "name": "IVANENKO"},
+        ]
+    )
+    assert told["each"] == {
+        "state": "word(ANSWER) | word(NEW_ONE)",
+        "source": "word(REGULAR) | text(5)",
+        "callState": "word(BUSY) | digits(12)",
+        "comment": "text(8)",
+        "name": "text(8)",
+        "status": "number(1)",
+    }
+    assert shape({"state": "A" * 50}) == {"state": "text(50)"}
+    assert shape({"call_source": "WIDGET", "call[direction]": "IN", "callback": "IVANENKO"}) == {
+        "call_source": "word(WIDGET)",
+        "call?direction?": "word(IN)",
+        "callback": "text(8)",
+    }
+
+
+def test_structures_that_are_merged_for_ever_stay_bounded() -> None:
+    known: Any = shape({})
+    for number in range(300):
+        known = merged(known, shape({f"f{chr(97 + number % 26)}{chr(97 + number // 26)}": "x" * number}))
+        known = merged(known, shape({"same": "x" * number, "to": ["2001"] * number}))
+    assert len(known) <= 62
+    assert len(known["same"].split(" | ")) == KINDS
 
 
 def test_a_list_is_its_length_and_what_its_elements_have_in_common() -> None:

@@ -117,6 +117,8 @@ TEMPLATE = {
     "call_secondstalk": "",
     "call_link": "",
 }
+NESTED = ' {"id": 5, "from": "380440000011", "to": ["2001", "2002"], "direction": "IN", "state": "NOANSWER"}'
+"""The whole call as one text: a template's variable, or a form's field."""
 
 
 @pytest.mark.parametrize(
@@ -133,6 +135,9 @@ TEMPLATE = {
             "POST",
         ),
         (b"\xef\xbb\xbf" + json.dumps(TEMPLATE).encode(), {}, "POST"),
+        (urlencode({"event": "CALL_END", "call": NESTED}).encode(), {}, "POST"),
+        (b"", {"ev": "CALL_END", "call": NESTED}, "GET"),
+        (json.dumps({"event": "CALL_END", "call": NESTED}).encode(), {}, "POST"),
         (
             b'{"CALL_ID":5,"From":380440000011,"to":"2001, 2002","direction":"in","callState":"noanswer"}',
             {},
@@ -158,6 +163,13 @@ def test_one_call_in_many_shapes(body: bytes, query: dict[str, str], method: str
         state="NOANSWER",
         outcome=Outcome.MISSED,
     )
+
+
+def test_a_call_that_begins_like_json_and_is_none_costs_only_itself() -> None:
+    told = report({"event": "CALL_END", "call": "{call}", "id": 5, "from": "380440000011"})
+    assert (told.facts.pbx_id, told.facts.number) == ("5", "+380440000011")
+    with pytest.raises(UnreadableEvent, match="too deep"):
+        read({"event": "CALL_END", "id": 5, "call": '{"a":' * 40 + "1" + "}" * 40})
 
 
 def test_a_flat_dialer_event_without_a_call_id_does_not_lend_the_dialers() -> None:
@@ -332,6 +344,9 @@ def test_only_the_end_has_an_outcome() -> None:
 def test_links(link: object, kept: bool) -> None:
     assert (facts(state="ANSWER", link=link).link is not None) is kept
     assert facts(state="NOANSWER", link=link).link is None
+    talked = facts(state="SOME_NEW_STATE", secondsTalk=30, link=link)
+    assert (talked.outcome, talked.link is not None) == (Outcome.UNKNOWN, kept)
+    assert facts(state="SOME_NEW_STATE", secondsTalk=0, direction="OUT", link=link).link is None
 
 
 @pytest.mark.parametrize(

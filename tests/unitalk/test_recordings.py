@@ -62,7 +62,8 @@ async def test_audio_is_brought_without_saying_the_key(tmp_path: Path, body: byt
 @pytest.mark.parametrize("first", [HttpResponse(401, {}, b""), HttpResponse(403, {}, b"<html>"), INVALID])
 async def test_the_key_is_said_once_in_the_header_when_asked_for(tmp_path: Path, first: HttpResponse) -> None:
     desk = Desk(tmp_path, first, audio())
-    assert (await desk.fetch()).media == "mp3"
+    fetched = await desk.fetch()
+    assert (fetched.media, fetched.with_key) == ("mp3", True)
     assert [x.headers.get("Authorization") for x in desk.http.asked] == [None, KEY]
     assert [x.url for x in desk.http.asked] == [LINK, LINK]
 

@@ -312,7 +312,8 @@ async def test_news_of_the_pbx_are_listed_with_a_masked_sample(web: AsyncClient,
 
 async def test_before_anything_was_seen_there_is_nothing_to_show(web: AsyncClient, st: Stage) -> None:
     data = (await web.get("/settings", headers=st.session())).json()
-    assert (data["drift"], data["pbx_structure"]) == ([], None)
+    assert (data["drift"], data["pbx_structure"], data["pbx_events"]) == ([], None, [])
+    assert "<pre>" not in (await web.get("/settings", headers=st.session() | HTML)).text
     assert data["timezone_check"]["state"] == "unknown"
 
 
@@ -335,6 +336,15 @@ async def test_the_structure_of_the_pbxs_answers_is_shown(web: AsyncClient, st: 
     data = (await web.get("/settings", headers=st.session())).json()
     assert data["pbx_structure"] == {"checked_at": "2026-09-02T07:10:00Z", "answers": answers}
     assert "list_of" in (await web.get("/settings", headers=st.session() | HTML)).text
+
+
+async def test_the_structure_of_the_pbxs_events_is_shown_by_their_names(web: AsyncClient, st: Stage) -> None:
+    items = tuple({"event": name, "seen": 2, "structure": {"call": {"id": "number(7)"}}} for name in "ba")
+    st.store.snapshots["pbx_events"] = Snapshot("pbx_events", 1.0, items)
+    data = (await web.get("/settings", headers=st.session())).json()
+    assert data["pbx_events"] == [items[1], items[0]]
+    page = await web.get("/settings", headers=st.session() | HTML)
+    assert "What the PBX really sends" in page.text
 
 
 async def test_every_address_of_the_autodialer_carries_a_code_that_the_reader_knows(
