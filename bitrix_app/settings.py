@@ -30,7 +30,7 @@ TOKEN_LENGTH: Final = 22
 MENDS: Final[Mapping[str, str]] = {
     "ALLOW_LOOPBACK": "Use 1 for tests on this machine, else 0.",
     "APP_BASE_URL": "Set it to the public address, such as https://calls.example.com.",
-    "APP_SECRET_KEYS": 'Make one with: python -c "import secrets; print(secrets.token_urlsafe(48))"',
+    "APP_SECRET_KEYS": 'Make one with: python3 -c "import secrets; print(secrets.token_urlsafe(48))"',
     "DATABASE_URL": "Use sqlite:///data/unitalk.db or postgresql://user:password@host/name.",
     "BITRIX_CLIENT_ID": "Copy it from the application's card in Bitrix24.",
     "BITRIX_CLIENT_SECRET": "Copy it from the application's card in Bitrix24.",
@@ -38,7 +38,7 @@ MENDS: Final[Mapping[str, str]] = {
     "UNITALK_API_URL": "Leave it out, or give the https address of the PBX's API.",
     "UNITALK_PORTAL": "Give the portal's member_id or its domain, such as example.bitrix24.com.",
     "UNITALK_API_KEY": "Copy it from the Unitalk cabinet and set UNITALK_PORTAL too.",
-    "UNITALK_WEBHOOK_TOKEN": 'Make one with: python -c "import secrets; print(secrets.token_urlsafe(24))"',
+    "UNITALK_WEBHOOK_TOKEN": 'Make one with: python3 -c "import secrets; print(secrets.token_urlsafe(24))"',
     "BX24_JS_URL": "Leave it out, or give the https address of Bitrix24's frame library.",
     "LEASE_SECONDS": "Use a whole number from 5 to 3600; 60 is usual.",
     "UNITALK_RECORDING_HOSTS": "List host names, separated by commas; *.example.com takes subdomains.",
