@@ -182,6 +182,8 @@ async def compose(
 async def run_server(settings: Settings, host: str, port: int) -> None:
     """`serve`: until SIGINT or SIGTERM, then stop gracefully."""
     logs.setup(settings.log_level, settings.log_format)
+    if settings.idle:
+        logger.warning("set, but not used by this version yet: {}", ", ".join(settings.idle))
     sock = listen(host, port)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -31,7 +31,7 @@ MENDS: Final[Mapping[str, str]] = {
     "ALLOW_LOOPBACK": "Use 1 for tests on this machine, else 0.",
     "APP_BASE_URL": "Set it to the public address, such as https://calls.example.com.",
     "APP_SECRET_KEYS": 'Make one with: python3 -c "import secrets; print(secrets.token_urlsafe(48))"',
-    "DATABASE_URL": "Use sqlite:///data/unitalk.db or postgresql://user:password@host/name.",
+    "DATABASE_URL": "Use sqlite:///data/unitalk.db; PostgreSQL comes with a later version.",
     "BITRIX_CLIENT_ID": "Copy it from the application's card in Bitrix24.",
     "BITRIX_CLIENT_SECRET": "Copy it from the application's card in Bitrix24.",
     "BITRIX_AUTH_SERVERS": "Leave it out, or list https addresses without a path, separated by commas.",
@@ -92,6 +92,11 @@ class Settings(BaseSettings):
     smtp_url: SecretStr = SecretStr("")
     alert_emails: Words = ()
     sentry_dsn: SecretStr = SecretStr("")
+
+    @property
+    def idle(self) -> tuple[str, ...]:
+        """Names of settings that were given and that this version does not use yet."""
+        return tuple(name for name in IDLE if getattr(self, name.lower()) != _default(name))
 
     @property
     def secret_keys(self) -> tuple[str, ...]:
@@ -226,6 +231,14 @@ class Settings(BaseSettings):
         if any(not _EMAIL.fullmatch(address) for address in value):
             raise ValueError("one of them is not an e-mail address")
         return value
+
+
+IDLE: Final = ("LEASE_SECONDS", "METRICS_TOKEN", "SMTP_URL", "ALERT_EMAILS", "SENTRY_DSN")
+"""Accepted for what is to come: whoever sets one must hear that nothing happens yet."""
+
+
+def _default(name: str) -> Any:
+    return Settings.model_fields[name.lower()].default
 
 
 NOBODYS_PREFIX: Final = "UNITALK_BITRIX24_DEMO_TAKES_NOTHING_FROM_THE_ENVIRONMENT_"

@@ -16,7 +16,8 @@ from unitalk.sandbox import Mishap, SandboxPbx
 
 TWICE: Final = 40
 """Webhooks, about ten calls."""
-REFUSALS: Final = 6
+REFUSALS: Final = 4
+"""Each doubles the pause that follows it: 1, 2, 4 and 8 s."""
 LOST: Final = 4
 LATE_SECONDS: Final = 25.0
 PORTAL_ONLY: Final = "[!o]*"
@@ -78,7 +79,7 @@ def fault_panel(portal: SandboxPortal, pbx: SandboxPbx) -> FaultPanel:
                 code="503",
                 title="503",
                 does=f"Bitrix24 refuses its next {REFUSALS} requests as too many.",
-                watch="calls come some seconds later, and all of them come.",
+                watch="calls come up to half a minute later, and all of them come.",
             ),
             _expired(portal),
             _portal_fault(

@@ -134,5 +134,6 @@ class AppPage:
             return row | {"state": "waiting", "words": words.say("Stored; Unitalk was not asked yet")}
         if told["ok"]:
             return row | {"state": "done", "words": words.say("Accepted by Unitalk"), "at": found.taken_at}
-        reason = " ".join(words.retell(str(told.get(part) or "")) for part in ("message", "hint")).strip()
+        said = [words.retell(str(told.get(part) or "")).rstrip(".") for part in ("message", "hint")]
+        reason = ". ".join(part for part in said if part)
         return row | {"state": "attention", "words": reason, "at": found.taken_at}

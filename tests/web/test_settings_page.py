@@ -366,7 +366,7 @@ async def test_a_new_key_is_tried_at_once(web: AsyncClient, st: Stage) -> None:
         ({"ok": True, "operators": 3}, "Accepted by Unitalk"),
         (
             {"ok": False, "code": "X", "message": "It is not accepted", "hint": "Make a new one."},
-            "It is not accepted Make a new one.",
+            "It is not accepted. Make a new one",
         ),
         ({"ok": True, "operators": 3, "key_last4": "0000"}, "Stored; Unitalk was not asked yet"),
     ],
