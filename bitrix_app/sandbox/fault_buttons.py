@@ -18,7 +18,8 @@ TWICE: Final = 40
 """Webhooks, about ten calls."""
 REFUSALS: Final = 4
 """Each doubles the pause that follows it: 1, 2, 4 and 8 s."""
-LOST: Final = 4
+LOST: Final = 2
+"""Each is looked into after a minute, so a call that meets both takes two."""
 LATE_SECONDS: Final = 25.0
 PORTAL_ONLY: Final = "[!o]*"
 """Every request to the portal, none to the auth server (`oauth.…`), which has no such limit."""
@@ -88,7 +89,7 @@ def fault_panel(portal: SandboxPortal, pbx: SandboxPbx) -> FaultPanel:
                 code="lost",
                 title="Answer lost",
                 does=f"Bitrix24 does what it is told, but {LOST} of its answers are lost.",
-                watch="a call may be “in progress” for a minute more, then it is written once.",
+                watch="a call may be “in progress” for a minute or two more, then it is written once.",
             ),
             _late(pbx),
         )
