@@ -101,13 +101,7 @@ async def compose(
         refresher = TokenRefresher(http, clock, store, servers, settings.bitrix_client_id, secret)
         stack.push_async_callback(refresher.aclose)
         limiters = Limiters(store, clock)
-        try:
-            await limiters.restore()
-        except ValueError as sealed:
-            raise StoreUnavailable(
-                f"The stored secrets cannot be read: {sealed}. Put the earlier key back into "
-                "APP_SECRET_KEYS, behind the new one."
-            ) from sealed
+        await limiters.restore()
         recorder = Recorder(store, clock, limiters.items)
         verifier = PortalVerifier(http, clock, settings.bitrix_client_id, servers, spend=limiters.spend)
         client = BitrixClient(
@@ -195,6 +189,8 @@ async def compose(
 async def run_server(settings: Settings, host: str, port: int) -> None:
     """`serve`: until SIGINT or SIGTERM, then stop gracefully."""
     logs.setup(settings.log_level, settings.log_format)
+    if settings.idle:
+        logger.warning("set, but not used by this version yet: {}", ", ".join(settings.idle))
     sock = listen(host, port)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

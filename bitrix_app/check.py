@@ -96,6 +96,8 @@ class Check:
         """`looked` is the database, or why it cannot be read, in words."""
         note = self._report.note
         note("settings", "complete and valid")
+        if self._settings.idle:
+            note("settings", f"not used by this version yet: {', '.join(self._settings.idle)}")
         if self._settings.allow_loopback:
             note("settings", "ALLOW_LOOPBACK is on: for tests and the demo only")
         if isinstance(looked, str):

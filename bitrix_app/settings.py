@@ -30,15 +30,15 @@ TOKEN_LENGTH: Final = 22
 MENDS: Final[Mapping[str, str]] = {
     "ALLOW_LOOPBACK": "Use 1 for tests on this machine, else 0.",
     "APP_BASE_URL": "Set it to the public address, such as https://calls.example.com.",
-    "APP_SECRET_KEYS": 'Make one with: python -c "import secrets; print(secrets.token_urlsafe(48))"',
-    "DATABASE_URL": "Use sqlite:///data/unitalk.db or postgresql://user:password@host/name.",
+    "APP_SECRET_KEYS": 'Make one with: python3 -c "import secrets; print(secrets.token_urlsafe(48))"',
+    "DATABASE_URL": "Use sqlite:///data/unitalk.db; PostgreSQL comes with a later version.",
     "BITRIX_CLIENT_ID": "Copy it from the application's card in Bitrix24.",
     "BITRIX_CLIENT_SECRET": "Copy it from the application's card in Bitrix24.",
     "BITRIX_AUTH_SERVERS": "Leave it out, or list https addresses without a path, separated by commas.",
     "UNITALK_API_URL": "Leave it out, or give the https address of the PBX's API.",
     "UNITALK_PORTAL": "Give the portal's member_id or its domain, such as example.bitrix24.com.",
     "UNITALK_API_KEY": "Copy it from the Unitalk cabinet and set UNITALK_PORTAL too.",
-    "UNITALK_WEBHOOK_TOKEN": 'Make one with: python -c "import secrets; print(secrets.token_urlsafe(24))"',
+    "UNITALK_WEBHOOK_TOKEN": 'Make one with: python3 -c "import secrets; print(secrets.token_urlsafe(24))"',
     "BX24_JS_URL": "Leave it out, or give the https address of Bitrix24's frame library.",
     "LEASE_SECONDS": "Use a whole number from 5 to 3600; 60 is usual.",
     "UNITALK_RECORDING_HOSTS": "List host names, separated by commas; *.example.com takes subdomains.",
@@ -92,6 +92,11 @@ class Settings(BaseSettings):
     smtp_url: SecretStr = SecretStr("")
     alert_emails: Words = ()
     sentry_dsn: SecretStr = SecretStr("")
+
+    @property
+    def idle(self) -> tuple[str, ...]:
+        """Names of settings that were given and that this version does not use yet."""
+        return tuple(name for name in IDLE if getattr(self, name.lower()) != _default(name))
 
     @property
     def secret_keys(self) -> tuple[str, ...]:
@@ -226,6 +231,14 @@ class Settings(BaseSettings):
         if any(not _EMAIL.fullmatch(address) for address in value):
             raise ValueError("one of them is not an e-mail address")
         return value
+
+
+IDLE: Final = ("LEASE_SECONDS", "METRICS_TOKEN", "SMTP_URL", "ALERT_EMAILS", "SENTRY_DSN")
+"""Accepted for what is to come: whoever sets one must hear that nothing happens yet."""
+
+
+def _default(name: str) -> Any:
+    return Settings.model_fields[name.lower()].default
 
 
 NOBODYS_PREFIX: Final = "UNITALK_BITRIX24_DEMO_TAKES_NOTHING_FROM_THE_ENVIRONMENT_"

@@ -245,7 +245,8 @@ class Upkeep:
         else:
             state = {"ok": True, "operators": len(users)}
             await self._take(portal, "pbx_users", [dict(user) for user in users])
-        await self._store.save_snapshot(portal.member_id, Snapshot("pbx_state", self._clock.now(), (state,)))
+        proof = {**state, "key_last4": portal.unitalk_key_last4}  # of which key it speaks
+        await self._store.save_snapshot(portal.member_id, Snapshot("pbx_state", self._clock.now(), (proof,)))
 
     async def _pbx_structure(self, portal: Portal) -> None:
         """Once a day: what the PBX really answers where the contract is unsure, values masked."""

@@ -19,7 +19,7 @@ _ID: Final = 4
 _NONCE: Final = 12
 _HEAD: Final = len(_FORMAT) + _ID
 _HOW: Final = (
-    "make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))' "
+    "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))' "
     "and put it into APP_SECRET_KEYS"
 )
 

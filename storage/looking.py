@@ -25,6 +25,7 @@ from storage.opening import CHECKED_UP_TO, look
 from storage.portals import PortalBook
 from storage.queries import load as load_queries
 from storage.refusals import StoreRefused, in_words
+from storage.resealing import prove
 
 _P: Final = load_queries("portals")
 
@@ -67,6 +68,8 @@ def _look(path: Path, vault: Vault, clock: Clock, kinds: Sequence[str]) -> Looke
                 if found != "ok":
                     raise StoreRefused(f"{path} is damaged; keep a copy of it and restore a backup")
             current = schema == len(migrations)
+            if current:
+                prove(db, vault, clock.now())
             portals = PortalBook(vault, clock).read_all(db) if current else ()
             snapshots = {
                 (portal.member_id, kind): rows.snapshot_from(kind, row)

@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from loguru import logger
+
 from bitrix_app.core.jobs import Job
 from bitrix_app.core.portal import Portal, Snapshot
 from bitrix_app.core.ports import Clock
@@ -18,6 +20,8 @@ from storage.opening import Opened, copy_to, open_file
 from storage.portals import PortalBook
 from storage.queries import load
 from storage.reading import Reading
+from storage.refusals import StoreRefused
+from storage.resealing import reseal
 from storage.unit import SqliteUnit, drive
 from storage.uses import Uses
 from storage.writer import Writer
@@ -30,6 +34,20 @@ _V: Final = load("requests")
 _DAY: Final = 86_400.0
 PRUNE_STEP: Final = 500
 """Rows of one small delete: intake never waits behind a big one."""
+
+
+async def _reseal(opened: Opened, vault: Vault, clock: Clock) -> None:
+    try:
+        count = await opened.line.on_thread(lambda db: reseal(db, vault, clock.now()))
+    except ValueError as sealed:
+        raise StoreRefused(
+            f"The stored secrets cannot be read: {sealed}. Put the earlier key back into "
+            "APP_SECRET_KEYS, behind the new one."
+        ) from sealed
+    if count:
+        logger.info(
+            "{} rows were sealed anew with the first of APP_SECRET_KEYS; the others can be removed", count
+        )
 
 
 class SqliteStore:
@@ -78,6 +96,7 @@ class SqliteStore:
         try:
             opened = await open_file(path, clock.now(), factory)
             try:
+                await _reseal(opened, vault, clock)
                 reading = await Reading.open(path)
             except BaseException:
                 await opened.line.close()

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from bitrix_app.core.abilities import WANTED
+from bitrix_app.core.portal import PortalSettings
 from bitrix_app.sandbox.demo import SCOPES
 from bitrix_app.settings import NAMES
 from bitrix_app.web.abilities_view import WORDS
+from bitrix_app.web.settings_form import Faults, read_change
 from bitrix_app.web.settings_page import HANDLERS
 
 ROOT = Path(__file__).parent.parent
@@ -72,6 +74,7 @@ def test_the_examples_keep_the_webhook_address_out_of_the_logs_and_run_one_proce
     assert len(re.findall(r"^\s*server 127\.0\.0\.1:\d+;", nginx, re.MULTILINE)) == 1
     assert "$request_uri" not in nginx
     assert "$request " not in nginx
+    assert "http2 on" not in nginx, "nginx of Debian 12 and Ubuntu 24.04 does not know it"
     caddy = (examples / "Caddyfile").read_text(encoding="utf-8")
     (rule,) = re.findall(r'request>uri regexp "([^"]+)" "([^"]+)"', caddy)
     cut = re.sub(rule[0], rule[1], "/unitalk/events/5ecret-t0ken?ev=CALL_END")
@@ -84,4 +87,23 @@ def test_the_unit_sets_only_settings_that_exist_and_serves() -> None:
         assert name in NAMES
     assert re.search(r"^ExecStart=\S+/unitalk-bitrix24 serve --host 127\.0\.0\.1", unit, re.MULTILINE)
     assert "StateDirectoryMode=0700" in unit
+    folder = re.findall(r"^(?:StateDirectory|WorkingDirectory)=(?:/var/lib/)?(.+)$", unit, re.MULTILINE)
+    assert len(folder) == 2, "the default DATABASE_URL is meant from the folder that systemd makes"
+    assert len(set(folder)) == 1
     assert "Restart=always" in unit
+
+
+def test_the_settings_without_a_page_are_those_that_the_form_takes() -> None:
+    told = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
+    fields = re.findall(r"^\| `(\w+)` \|", told, re.MULTILINE)
+    assert {"missed_owner", "extension_users"} <= set(fields)
+    with pytest.raises(Faults) as refused:
+        read_change(dict.fromkeys(fields, object()), PortalSettings(), frozenset())
+    assert set(refused.value.fields) == set(fields), "each is known, and refused for its value only"
+    assert "There is no such setting." not in refused.value.fields.values()
+
+
+def test_the_practice_is_told_as_it_is_typed() -> None:
+    setup = (ROOT / "docs" / "setup.md").read_text(encoding="utf-8")
+    assert "python -m bitrix_app.sandbox " in setup
+    assert (ROOT / "bitrix_app" / "sandbox" / "__main__.py").is_file()

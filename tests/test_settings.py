@@ -193,3 +193,12 @@ def test_the_demo_takes_nothing_from_the_environment(monkeypatch: pytest.MonkeyP
     settings = only_given(app_secret_keys="k" * 10 + "0123456789abcdefghijklmnopqrst", allow_loopback=True)
     assert settings.log_level == "INFO"
     assert settings.metrics_token.get_secret_value() == ""
+
+
+def test_a_setting_that_does_nothing_yet_is_named_and_a_default_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    env(monkeypatch, **GOOD)
+    assert load(serving=True).idle == ()
+    env(monkeypatch, SMTP_URL="smtp://mail.example.com:25", LEASE_SECONDS="60")
+    assert load(serving=True).idle == ("SMTP_URL",)

@@ -14,6 +14,9 @@ BINDINGS_LANE: Final = "portal:bindings"
 DIRECTORY_LANE: Final = "portal:directory"
 TOKENS_LANE: Final = "portal:tokens"
 
+PROVE_KEY: Final = Owed("directory:key", RefreshDirectory(), Priority.FINISH)
+"""A new key of the PBX is tried at once. Its own name, for a refresh that runs already has the old one."""
+
 
 def portal_work() -> tuple[tuple[str, Owed], ...]:
     """(lane, what is owed) after an installation, an update or a reinstallation: soon."""

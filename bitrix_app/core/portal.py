@@ -150,6 +150,11 @@ class Portal:
     def works(self) -> bool:
         return self.state in (PortalState.ACTIVE, PortalState.INSTALLING)
 
+    @property
+    def unitalk_key_last4(self) -> str:
+        """What may be shown of the PBX's key: its last four characters, nothing of a short one."""
+        return self.unitalk_key[-4:] if len(self.unitalk_key) >= 12 else ""
+
     def can(self, *any_of: str) -> bool:
         """Whether the portal granted one of these scopes, as far as we were told."""
         return grants(self.scope, *any_of)

@@ -340,3 +340,7 @@ class Vault(Protocol):
     def hashes(self, token: str) -> tuple[bytes, ...]:
         """Keyed hashes of a token under every key, the writing key's first; for look-up."""
         ...
+
+    def is_current(self, sealed: bytes) -> bool:
+        """Whether the writing key sealed it."""
+        ...

@@ -16,8 +16,10 @@ from unitalk.sandbox import Mishap, SandboxPbx
 
 TWICE: Final = 40
 """Webhooks, about ten calls."""
-REFUSALS: Final = 6
-LOST: Final = 4
+REFUSALS: Final = 4
+"""Each doubles the pause that follows it: 1, 2, 4 and 8 s."""
+LOST: Final = 2
+"""Each is looked into after a minute, so a call that meets both takes two."""
 LATE_SECONDS: Final = 25.0
 PORTAL_ONLY: Final = "[!o]*"
 """Every request to the portal, none to the auth server (`oauth.…`), which has no such limit."""
@@ -78,7 +80,7 @@ def fault_panel(portal: SandboxPortal, pbx: SandboxPbx) -> FaultPanel:
                 code="503",
                 title="503",
                 does=f"Bitrix24 refuses its next {REFUSALS} requests as too many.",
-                watch="calls come some seconds later, and all of them come.",
+                watch="calls come up to half a minute later, and all of them come.",
             ),
             _expired(portal),
             _portal_fault(
@@ -87,7 +89,7 @@ def fault_panel(portal: SandboxPortal, pbx: SandboxPbx) -> FaultPanel:
                 code="lost",
                 title="Answer lost",
                 does=f"Bitrix24 does what it is told, but {LOST} of its answers are lost.",
-                watch="a call may be “in progress” for a minute more, then it is written once.",
+                watch="a call may be “in progress” for a minute or two more, then it is written once.",
             ),
             _late(pbx),
         )

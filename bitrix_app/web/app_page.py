@@ -107,14 +107,7 @@ class AppPage:
         return {
             "connections": [
                 {"name": words.say("Bitrix24"), "state": state, "words": said, "at": None},
-                {
-                    "name": words.say("Unitalk API key"),
-                    "state": "done" if portal.unitalk_key else "waiting",
-                    "words": words.say("Stored")
-                    if portal.unitalk_key
-                    else words.say("Not entered yet: see Settings"),
-                    "at": None,
-                },
+                await self._key(portal, words),
                 {
                     "name": words.say("Unitalk events"),
                     "state": "done" if heard else "waiting",
@@ -129,3 +122,18 @@ class AppPage:
                 portal, await self._deps.store.snapshot(portal.member_id, "abilities"), words
             ),
         }
+
+    async def _key(self, portal: Portal, words: Words) -> dict[str, Any]:
+        """The PBX's key and what Unitalk last said to it; what it said to an earlier key does not count."""
+        row: dict[str, Any] = {"name": words.say("Unitalk API key"), "at": None}
+        if not portal.unitalk_key:
+            return row | {"state": "waiting", "words": words.say("Not entered yet: see Settings")}
+        found = await self._deps.store.snapshot(portal.member_id, "pbx_state")
+        told = found.items[0] if found and found.items else {}
+        if found is None or told.get("key_last4") != portal.unitalk_key_last4:
+            return row | {"state": "waiting", "words": words.say("Stored; Unitalk was not asked yet")}
+        if told["ok"]:
+            return row | {"state": "done", "words": words.say("Accepted by Unitalk"), "at": found.taken_at}
+        said = [words.retell(str(told.get(part) or "")).rstrip(".") for part in ("message", "hint")]
+        reason = ". ".join(part for part in said if part)
+        return row | {"state": "attention", "words": reason, "at": found.taken_at}

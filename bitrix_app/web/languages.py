@@ -35,6 +35,10 @@ INSTALLER_TEXTS: Final[Mapping[str, str]] = MappingProxyType(
         "outside": mark(
             "The installation is prepared, but this page is not inside Bitrix24. Open it there to finish."
         ),
+        "library": mark(
+            "The installation is prepared, but the browser could not load Bitrix24's own script. Check what "
+            "blocks it, then open this page again. Its address:"
+        ),
         "over": mark("This page has been open too long. Please open it again in Bitrix24."),
         "away": mark("The server cannot be reached at the moment. We keep trying."),
     }

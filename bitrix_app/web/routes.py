@@ -30,6 +30,7 @@ def routes(deps: WebDeps) -> list[BaseRoute]:
     agents = Agents(deps)
     app, settings, health, legal = AppPage(deps, calls), SettingsPage(deps), Health(deps), Legal(deps)
     return [
+        Route("/", app.hint, methods=["GET"]),
         Route("/unitalk/events/{token}", webhooks.unitalk, methods=["GET", "POST", "OPTIONS"]),
         Route("/bitrix/events", webhooks.bitrix, methods=["POST"]),
         Route("/bitrix/install", installer.open, methods=["POST"]),

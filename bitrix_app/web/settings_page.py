@@ -14,7 +14,7 @@ from loguru import logger
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from bitrix_app.core.chores import portal_work
+from bitrix_app.core.chores import DIRECTORY_LANE, PROVE_KEY, portal_work
 from bitrix_app.core.portal import Portal, PortalSettings, PortalState
 from bitrix_app.core.store import Unit, WebhookToken
 from bitrix_app.lines import SEEN
@@ -126,6 +126,8 @@ class SettingsPage:
         if _lines_of(change.settings) != _lines_of(portal.settings):
             for lane, owed in portal_work()[:1]:  # the lines' names stand in Bitrix24 too
                 await unit.owe(portal.member_id, lane, (owed,), now)
+        if key and key != portal.unitalk_key:
+            await unit.owe(portal.member_id, DIRECTORY_LANE, (PROVE_KEY,), now)
         return saved
 
     async def _answer(self, request: Request, seen: Visit, portal: Portal) -> Response:
@@ -157,7 +159,7 @@ async def settings_json(deps: WebDeps, portal: Portal, words: Words) -> dict[str
         "group_users": dict(settings.group_users),
         **{name: getattr(settings, name) for name in SWITCHES},
         **await dispositions_json(deps.store, portal, words),
-        "unitalk_key": {"set": bool(portal.unitalk_key), "last4": last4(portal.unitalk_key)},
+        "unitalk_key": {"set": bool(portal.unitalk_key), "last4": portal.unitalk_key_last4},
         "webhooks": await webhook_addresses(deps, portal, words),
         "dialer_webhooks": await webhook_addresses(deps, portal, words, DIALER_HANDLERS),
         "webhook_tokens": await _tokens(deps, portal),

@@ -293,7 +293,7 @@ async def test_the_pbxs_operators_prove_its_key(room: Room) -> None:
     await room.say(RefreshDirectory())
     assert room.pbx.keys == ["pbx-key"]
     assert await room.items("pbx_users") == [{"line": "2001", "name": "Ann"}]
-    assert await room.items("pbx_state") == [{"ok": True, "operators": 1}]
+    assert await room.items("pbx_state") == [{"ok": True, "operators": 1, "key_last4": ""}]
 
 
 async def test_a_pbx_without_operators_keeps_the_last_ones(room: Room) -> None:
@@ -301,7 +301,7 @@ async def test_a_pbx_without_operators_keeps_the_last_ones(room: Room) -> None:
     room.pbx.answer = []
     await room.say(RefreshDirectory())
     assert await room.snapshot("pbx_users") is None
-    assert await room.items("pbx_state") == [{"ok": True, "operators": 0}]
+    assert await room.items("pbx_state") == [{"ok": True, "operators": 0, "key_last4": ""}]
 
 
 async def test_a_failing_pbx_does_not_cost_the_portal_its_directory(room: Room) -> None:
@@ -310,7 +310,7 @@ async def test_a_failing_pbx_does_not_cost_the_portal_its_directory(room: Room) 
     await room.say(RefreshDirectory())
     assert await room.items("lines")
     assert await room.items("pbx_state") == [
-        {"ok": False, "code": "HTTP_502", "message": "down", "hint": "wait"}
+        {"ok": False, "code": "HTTP_502", "message": "down", "hint": "wait", "key_last4": ""}
     ]
 
 

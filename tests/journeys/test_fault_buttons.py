@@ -18,6 +18,7 @@ from bitrix_app.core.jobs import Attempt, JobState
 from bitrix_app.core.ports import HttpRequest
 from bitrix_app.gateway import HttpGateway
 from bitrix_app.sandbox.demo import stage
+from bitrix_app.sandbox.fault_buttons import LOST, REFUSALS
 from tests.journeys.test_calls import assert_once
 from tests.journeys.world import CLIENT, World
 
@@ -147,7 +148,7 @@ async def test_webhooks_twice_make_each_call_once(world: World) -> None:
 async def test_503_delays_and_loses_nothing(world: World) -> None:
     await press(world, "503")
     calls = await two_live_calls(world)
-    assert sum(fault.kind == "throttled" for _, fault in world.stage.portal.faults.happened) == 6
+    assert sum(fault.kind == "throttled" for _, fault in world.stage.portal.faults.happened) == REFUSALS
     await assert_healed(world, calls)
     met = [a.result for a in await attempts(world, calls) if a.code == "QUERY_LIMIT_EXCEEDED"]
     assert met
@@ -168,7 +169,7 @@ async def test_an_expired_token_costs_one_refresh(world: World) -> None:
 async def test_lost_answers_are_looked_into_before_anything_is_said_again(world: World) -> None:
     await press(world, "lost")
     calls = await two_live_calls(world)
-    assert sum(fault.kind == "lost" for _, fault in world.stage.portal.faults.happened) == 4
+    assert sum(fault.kind == "lost" for _, fault in world.stage.portal.faults.happened) == LOST
     await assert_healed(world, calls)
 
 

@@ -20,6 +20,7 @@ from bitrix_app.clock import VirtualClock
 from bitrix_app.core.store import Store, StoreUnavailable, Unit, Vault, WebhookToken
 from bitrix_app.vault import SecretVault
 from storage import StoreLocked, StoreRefused, line, migrate, open_store
+from storage.resealing import _stale
 from storage.sqlite import SqliteStore
 from tests.storage.making import KEY, OTHER, PORTAL, Bench, owed, pair, portal, receipt
 
@@ -428,30 +429,70 @@ async def test_a_sealed_value_that_was_moved_to_another_portal_does_not_open(
     await store.close()
 
 
-async def test_after_a_rotation_of_keys_everything_still_opens(
+NEXT_KEY = "another key that is long enough: 9876543210"
+
+
+async def test_after_a_start_with_a_new_key_the_earlier_one_is_not_needed(
     database: Path, vault: Vault, clock: VirtualClock
 ) -> None:
     store = await SqliteStore.open(database, vault, clock)
     await plant(store)
+    later = WebhookToken(PORTAL, f"{CANARY}-path2", 0.0)
+    await store.add_webhook_token(later, overlap_until=clock.now() + 60)  # the earlier address lives on
     await store.close()
-    rotated = SecretVault(f"another key that is long enough: 9876543210,{KEY}")
-    store = await SqliteStore.open(database, rotated, clock)
-    found = await store.webhook_portal(f"{CANARY}-path", clock.now())
-    assert found is not None
-    assert found.unitalk_key == f"{CANARY}-key"
-    (kept,) = await store.transact(lambda unit: unit.pairs(PORTAL))
-    assert kept.access == f"{CANARY}-access2"
+    for keys in (f"{NEXT_KEY},{KEY}", NEXT_KEY):
+        store = await SqliteStore.open(database, SecretVault(keys), clock)
+        for path in (f"{CANARY}-path", f"{CANARY}-path2"):
+            found = await store.webhook_portal(path, clock.now())
+            assert found is not None, (keys, path)
+            assert (found.unitalk_key, found.application_token) == (f"{CANARY}-key", f"{CANARY}-app")
+        (kept,) = await store.transact(lambda unit: unit.pairs(PORTAL))
+        assert (kept.access, kept.refresh) == (f"{CANARY}-access2", f"{CANARY}-refresh2")
+        assert {one.token for one in await store.webhook_tokens(PORTAL)} == {
+            f"{CANARY}-path",
+            f"{CANARY}-path2",
+        }
+        await store.close()
+
+
+async def test_a_start_with_the_same_key_seals_nothing_anew(
+    database: Path, vault: Vault, clock: VirtualClock
+) -> None:
+    store = await SqliteStore.open(database, vault, clock)
+    await plant(store)
+    assert await store._writer.between_groups(lambda db: list(_stale(db, vault, clock.now()))) == []
+    assert await store._writer.between_groups(
+        lambda db: len(list(_stale(db, SecretVault(f"{NEXT_KEY},{KEY}"), clock.now())))
+    ) == len(("portal", "pair", "address"))
     await store.close()
 
 
-async def test_without_its_key_the_store_says_so(database: Path, vault: Vault, clock: VirtualClock) -> None:
+async def test_what_is_over_does_not_hold_up_the_removal_of_a_key(
+    database: Path, vault: Vault, clock: VirtualClock
+) -> None:
+    store = await SqliteStore.open(database, vault, clock)
+    await store.transact(lambda unit: unit.keep_pair(pair(1, dead=True), 3))
+    over = WebhookToken(PORTAL, f"{CANARY}-path", 0.0, expires_at=clock.now() - 1)
+    await store.add_webhook_token(over, overlap_until=None)
+    await store.close()
+    store = await SqliteStore.open(database, SecretVault(NEXT_KEY), clock)
+    assert await store.webhook_portal(f"{CANARY}-path", clock.now()) is None
+    assert await store.webhook_tokens(PORTAL) == []
+    await store.close()
+
+
+async def test_without_its_key_the_store_does_not_open_and_stays_as_it_was(
+    database: Path, vault: Vault, clock: VirtualClock
+) -> None:
+    """Open without it, it would tell the PBX 404 for its own address, and the calls were lost."""
     store = await SqliteStore.open(database, vault, clock)
     await plant(store)
     await store.close()
-    store = await SqliteStore.open(database, SecretVault("another key that is long enough: 98765"), clock)
-    with pytest.raises(ValueError, match="APP_SECRET_KEYS"):
-        await store.portal(PORTAL)
-    assert await store.webhook_portal(f"{CANARY}-path", 0.0) is None
+    for _ in range(2):
+        with pytest.raises(StoreRefused, match="Put the earlier key back into APP_SECRET_KEYS"):
+            await SqliteStore.open(database, SecretVault(NEXT_KEY), clock)
+    store = await SqliteStore.open(database, vault, clock)
+    assert await store.webhook_portal(f"{CANARY}-path", clock.now()) is not None
     await store.close()
 
 

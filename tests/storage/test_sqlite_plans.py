@@ -13,8 +13,15 @@ import pytest
 from storage import graph, migrate
 from storage.queries import load
 
-SUBJECTS = ("receipts", "calls", "jobs", "portals", "repairs", "requests", "intents")
-SMALL = {("portals", "all"), ("portals", "webhook_index"), ("portals", "prune_webhook_tokens")}
+SUBJECTS = ("receipts", "calls", "jobs", "portals", "repairs", "requests", "sealed", "intents")
+SMALL = {
+    ("portals", "all"),
+    ("portals", "webhook_index"),
+    ("portals", "prune_webhook_tokens"),
+    ("sealed", "portals"),
+    ("sealed", "pairs"),
+    ("sealed", "webhook_tokens"),
+}
 """Tables of some hundred rows, read whole on purpose."""
 NOT_A_TABLE = (
     "SCAN json_each ",

@@ -74,7 +74,7 @@ async def test_everything_can_be_changed(web: AsyncClient, st: Stage, log: io.St
         layout=False,
     )
     assert saved.unitalk_key == "new-canary-key-1234"
-    assert st.store.owed == [("portal:bindings", "bindings")]
+    assert st.store.owed == [("portal:bindings", "bindings"), ("portal:directory", "directory:key")]
     assert answer.json()["unitalk_key"] == {"set": True, "last4": "1234"}
     assert "new-canary-key" not in answer.text + log.getvalue()
     assert "settings changed" in log.getvalue()
@@ -357,3 +357,65 @@ async def test_every_address_of_the_autodialer_carries_a_code_that_the_reader_kn
     for hook in data["webhooks"] + data["dialer_webhooks"]:
         assert names.is_known(hook["event"]), hook["event"]
         assert hook["address"].endswith(f"?ev={hook['event']}")
+
+
+# --- the PBX's key ------------------------------------------------------------------------------------
+
+
+async def test_a_new_key_is_tried_at_once(web: AsyncClient, st: Stage) -> None:
+    assert (await put(web, st, unitalk_key=PBX_KEY)).status_code == 200
+    assert st.store.owed == [], "the same key needs no second proof"
+    assert (await put(web, st, unitalk_key="another-key-of-the-pbx")).status_code == 200
+    assert st.store.owed == [("portal:directory", "directory:key")]
+
+
+@pytest.mark.parametrize(
+    ("proof", "shown"),
+    [
+        (None, "Stored; Unitalk was not asked yet"),
+        ({"ok": True, "operators": 3}, "Accepted by Unitalk"),
+        (
+            {"ok": False, "code": "X", "message": "It is not accepted", "hint": "Make a new one."},
+            "It is not accepted. Make a new one",
+        ),
+        ({"ok": True, "operators": 3, "key_last4": "0000"}, "Stored; Unitalk was not asked yet"),
+    ],
+)
+async def test_the_overview_says_what_unitalk_said_to_this_very_key(
+    web: AsyncClient, st: Stage, proof: dict[str, Any] | None, shown: str
+) -> None:
+    if proof is not None:
+        item = {"key_last4": PBX_KEY[-4:], **proof}
+        st.store.snapshots["pbx_state"] = Snapshot("pbx_state", 1.0, (item,))
+    page = await web.get("/bitrix/app", headers=st.session() | HTML)
+    assert shown in page.text
+
+
+async def test_the_overview_asks_for_a_key_that_is_not_there(web: AsyncClient, st: Stage) -> None:
+    st.store.portals_[MEMBER] = portal(unitalk_key="")
+    page = await web.get("/bitrix/app", headers=st.session() | HTML)
+    assert "Not entered yet: see Settings" in page.text
+
+
+async def test_a_line_that_calls_came_by_has_a_row_and_only_named_ones_can_be_removed(
+    web: AsyncClient, st: Stage
+) -> None:
+    named = PortalSettings(line_names={"380440000001": "Sales"})
+    st.store.portals_[MEMBER] = portal(settings=named)
+    st.store.snapshots["seen_lines"] = Snapshot("seen_lines", 1.0, ({"line": "380440000009"},))
+    page = (await web.get("/settings", headers=st.session() | HTML)).text
+    table = page.split("<tbody data-lines>")[1].split("</tbody>")[0]
+    assert [
+        row.split('"')[0]
+        for row in table.split('name="line" inputmode="tel" aria-label="External line" value="')[1:]
+    ] == [
+        "380440000001",
+        "380440000009",
+    ]
+    assert table.count("data-remove-row") == 1
+
+
+async def test_the_bare_address_says_where_the_application_is(web: AsyncClient) -> None:
+    answer = await web.get("/", headers=HTML)
+    assert answer.status_code == 200
+    assert "works inside Bitrix24" in answer.text

@@ -116,6 +116,11 @@ class SandboxPbx(Exchange):
         self._deliveries.handlers.append(handler)
         self.webhook_url = url
 
+    def disconnect(self) -> None:
+        """Take all handlers out of the cabinet."""
+        self._deliveries.handlers.clear()
+        self.webhook_url = None
+
     # -- inspection ---------------------------------------------------------------------------------------
 
     @property

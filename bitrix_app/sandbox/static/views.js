@@ -19,7 +19,7 @@ function client(call) {
 export const player = (number) => el('audio', { controls: true, preload: 'none', src: `/sandbox/file/${number}` });
 
 export function calls(feed) {
-  const rows = [...feed.pending, ...feed.calls];
+  const rows = [...feed.pending, ...feed.calls].sort((one, other) => other.started.localeCompare(one.started));
   if (!rows.length) return el('p', { class: 'empty' }, 'No calls yet. They appear here as soon as the application registers them.');
   const head = ['Time', 'Direction', 'Client', 'Employee', 'Line', 'Duration', 'Result', 'Recording'];
   return el('table', {},

@@ -35,7 +35,7 @@ async function finish() {
     result.textContent = TEXTS.finishing;
     BX24.init(() => BX24.installFinish());
   } catch {
-    result.textContent = TEXTS.outside;
+    result.textContent = window.parent === window ? TEXTS.outside : `${TEXTS.library} ${meta("bx24-js")}`;
   }
 }
 
