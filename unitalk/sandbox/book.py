@@ -152,7 +152,7 @@ class CallBook:
             in_history=facts.in_history,
         )
         if state == "ANSWER" and direction != "INNER":
-            call.link = f"{self._base_url}/tracking/rec/{unique_id}/{call.date[:10]}"
+            call.link = self._recording(call)
         self.calls.append(call)
         self._by_unique_id[unique_id] = call
         self._expect_end(call)
@@ -171,6 +171,16 @@ class CallBook:
         draft.step("CALL_ANSWER", from_, [target], call.group)
         draft.talks(to, talk)
         draft.step(TERMINAL, from_, [target], call.group)
+        self._replan(call, draft)
+
+    def connect(self, call: SandboxCall, operator: str, wait: float, talk: float) -> None:
+        """A dialer's callee, who picked up at `steps[1]`, is given to an operator for `talk` seconds."""
+        draft = Draft(call.started_at, call.steps[1].at + wait, call.steps[:2])
+        draft.step("CALL_ANSWER", operator, [call.number])
+        draft.talks(operator, talk)
+        draft.step(TERMINAL, operator, [call.number])
+        call.state, call.cause, call.wait_operator = "ANSWER", CAUSES["ANSWER"], round(wait)
+        call.link = self._recording(call)
         self._replan(call, draft)
 
     def hang_up(self, call: SandboxCall) -> None:
@@ -199,6 +209,9 @@ class CallBook:
         call.seconds_full = round(draft.at - draft.start)
         call.seconds_talk = round(draft.talk)
         self._expect_end(call)
+
+    def _recording(self, call: SandboxCall) -> str:
+        return f"{self._base_url}/tracking/rec/{call.unique_id}/{call.date[:10]}"
 
     def _expect_end(self, call: SandboxCall) -> None:
         heapq.heappush(self._unsaved, (call.ended_at, next(self._entry), call))
