@@ -16,8 +16,8 @@ from unitalk.sandbox.book import TRANSFER_RING_SECONDS, CallBook, Facts
 from unitalk.sandbox.delivery import Deliveries
 from unitalk.sandbox.envelope import ApiError
 from unitalk.sandbox.model import Dialer, DialerPhone, DialOutcome, Operator, SandboxCall
-from unitalk.sandbox.options import Options
 from unitalk.sandbox.operators import Operators
+from unitalk.sandbox.options import Options
 from unitalk.sandbox.outcomes import Outcomes
 from unitalk.sandbox.player import Player
 from unitalk.sandbox.tasks import Tasks
@@ -205,6 +205,10 @@ class Exchange:
         """End a call that is talking now."""
         self._book.hang_up(call)
         self._player.replay(call)
+
+    def rings_for(self, meta: str) -> list[Ring]:
+        """The rings that carried this `meta`: more than one is a client rung twice."""
+        return [ring for ring in self.rings if ring.meta == meta]
 
     def webhooks_for(self, call: SandboxCall) -> list[Body]:
         """The Standard JSON bodies of the whole call, in order, for posting by hand."""

@@ -63,9 +63,7 @@ class SandboxPbx(Exchange):
         self.api_key = api_key
         self.faults = Faults()
         self.webhook_url: str | None = None
-        self._dialling = Dialling(
-            clock, self._deliveries, self._tasks, self._dial_phone, self._connect
-        )
+        self._dialling = Dialling(clock, self._deliveries, self._tasks, self._dial_phone, self._connect)
         self._autodial = Autodial(clock, self._book, self.options, self._dialling)
         self._methods = Methods(
             self.options,
