@@ -70,6 +70,7 @@ class CallBook:
         self._unsaved: list[tuple[float, int, SandboxCall]] = []
         self._next_dbid = FIRST_DBID
         self._entry = itertools.count()  # keeps the heap from ever comparing two calls
+        self._alive: list[SandboxCall] = []
         self.calls: list[SandboxCall] = []
 
     # -- finding -------------------------------------------------------------------------------------
@@ -81,9 +82,11 @@ class CallBook:
         """Numbers that ring or talk at this moment, and the lines that are going to answer."""
         now = self._clock.now()
         busy: set[str] = set()
-        # A call lasts minutes at most, so the tail of the book holds all that are alive.
-        for call in self.calls[-200:]:
-            if call.started_at <= now < call.ended_at:
+        self._alive = [call for call in self._alive if call.ended_at > now]
+        for call in self._alive:
+            if call.started_at > now:  # the operator's phone rings first (§4.1)
+                busy.add(call.steps[0].from_)
+            else:
                 current = [step for step in call.steps if step.at <= now][-1]
                 busy.update((call.number, current.from_, *current.to, *call.answered_by))
         return busy
@@ -154,6 +157,7 @@ class CallBook:
         if state == "ANSWER" and direction != "INNER":
             call.link = self._recording(call)
         self.calls.append(call)
+        self._alive.append(call)
         self._by_unique_id[unique_id] = call
         self._expect_end(call)
         return call

@@ -226,3 +226,17 @@ async def test_a_status_whose_answer_is_lost_may_be_set_or_not(
     with pytest.raises(ConnectionDropped):
         await set_status(api, "2001", "PAUS")
     assert pbx.statuses["2001"] == status
+
+
+async def test_a_line_that_rings_for_a_started_call_is_busy_and_its_client_not_yet(
+    api: Api, pbx: SandboxPbx, clock: VirtualClock
+) -> None:
+    pbx.outcomes.plan(DialOutcome(operator_seconds=5, ring_seconds=2, talk=3), CLIENT)
+    async with pbx.running():
+        await api.dial("2001", CLIENT)
+        await clock.advance(1)
+        assert pbx.busy_lines() == {"2001"}
+        await clock.advance(5)
+        assert pbx.busy_lines() == {"2001", CLIENT}
+        await clock.advance(60)
+    assert pbx.busy_lines() == set()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -213,7 +214,7 @@ async def test_two_thousand_numbers_take_seconds_and_come_out_the_same_each_time
         dialer = pbx.dialers[77]
         dialer.channels = 20
         for n, number in enumerate(numbers(2000)):
-            pbx.outcomes.script(number, DialOutcome(state=cycle[n % len(cycle)], talk=20))
+            pbx.outcomes.script(number, DialOutcome(state=cycle[n % len(cycle)], talk=90))
             dialer.phones.append(DialerPhone(number, f"lead:{n}"))
         async with pbx.running():
             pbx.start_dialer()
@@ -222,6 +223,9 @@ async def test_two_thousand_numbers_take_seconds_and_come_out_the_same_each_time
         runs.append([(phone.attempts, phone.call_state) for phone in dialer.phones])
         assert len(pbx.calls) == sum(attempts for attempts, _ in runs[-1]) > 2900
         assert receiver.events.count("CALL_END") == len(pbx.calls)
+        for line in LINES:  # nobody talks with two at once, however many calls are made meanwhile
+            talks = [(call.steps[1].at, call.ended_at) for call in pbx.calls if line in call.answered_by]
+            assert all(end <= begin for (_, end), (begin, _) in pairwise(talks))
     assert runs[0] == runs[1]
     assert {state for _, state in runs[0]} == {*cycle, "ANSW_NF_OP"}
     assert time.perf_counter() - began < 60
