@@ -69,6 +69,10 @@ class Inspection:
     def notifications(self) -> list[Notification]:
         return list(self.world.state.notifications)
 
+    def notices_of(self, user_id: int) -> list[str]:
+        """Texts of that user's notices, oldest first."""
+        return [one.message for one in self.world.state.notifications if one.user_id == user_id]
+
     @property
     def rest_log(self) -> list[RestCall]:
         """Every request: time, method, masked parameters, status, inner commands."""

@@ -224,3 +224,19 @@ async def test_a_callback_is_registered_as_type_4(portal: SandboxPortal, api: Ap
     await api.call("telephony.externalcall.finish", CALL_ID=answer["CALL_ID"], USER_ID=11, STATUS_CODE="304")
     assert portal.calls[-1].type == 4
     assert portal.open_cards() == []
+
+
+async def test_what_one_press_did_not_use_up_does_not_strike_the_next(portal: SandboxPortal) -> None:
+    portal.options.app_is_default_outgoing = False
+    assert portal.press_call(11, EMMA, late=60, copies=2, lost=True, token=False) == ""
+    portal.options.app_is_default_outgoing = True
+    portal.press_call(11, EMMA)
+    (start,) = await told(portal, START)
+    assert (start.error, start.status, start.form["auth[user_id]"]) == ("", 200, "11")
+
+
+async def test_notices_are_read_per_user(portal: SandboxPortal, api: Api) -> None:
+    for user, text in ((11, "first"), (12, "other"), (11, "second")):
+        await api.call("im.notify.system.add", USER_ID=user, MESSAGE=text)
+    assert portal.notices_of(11) == ["first", "second"]
+    assert portal.notices_of(13) == []

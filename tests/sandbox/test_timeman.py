@@ -64,6 +64,17 @@ async def test_a_day_that_nobody_closed_is_expired_and_not_active(api: Api, port
     assert (await status(api))["STATUS"] == "CLOSED"
 
 
+async def test_who_goes_home_from_a_break_left_when_it_began(
+    api: Api, portal: SandboxPortal, clock: VirtualClock
+) -> None:
+    portal.clock_in(USER)
+    await clock.advance(1800)
+    portal.clock_pause(USER)
+    await clock.advance(600)
+    portal.clock_out(USER)
+    assert (await status(api))["DURATION"] == "00:30:00"
+
+
 def test_what_the_day_does_not_allow_is_refused(portal: SandboxPortal) -> None:
     portal.clock_in(USER)
     with pytest.raises(ValueError, match="clocked in already"):

@@ -13,7 +13,7 @@ import pytest
 
 from bitrix_app.clock import VirtualClock
 from tests.unitalk.sandbox.conftest import HOOK, Api, Receiver
-from unitalk.sandbox import ConnectionDropped, DialerPhone, DialOutcome, Fault, SandboxPbx
+from unitalk.sandbox import ConnectionDropped, DialerPhone, DialOutcome, Facts, Fault, SandboxPbx
 
 pytestmark = pytest.mark.anyio
 
@@ -229,3 +229,29 @@ async def test_two_thousand_numbers_take_seconds_and_come_out_the_same_each_time
     assert runs[0] == runs[1]
     assert {state for _, state in runs[0]} == {*cycle, "ANSW_NF_OP"}
     assert time.perf_counter() - began < 60
+
+
+@pytest.mark.parametrize("state", ["ANSWER", "ANSW_NF_OP", "ANSWERING_MACHINE", "BUSY", "CLIENT_CALLED"])
+async def test_a_dialers_own_call_is_told_and_kept_as_the_documented_one(
+    pbx: SandboxPbx, clock: VirtualClock, state: str
+) -> None:
+    """`tests/contract/test_unitalk.py` lays the latter beside the samples."""
+    plan = DialOutcome(state=state, ring_seconds=16, wait=4, talk=50, operator_line="2001")
+    pbx.outcomes.plan(plan, "380440000011")
+    pbx.dialers[77].phones.append(DialerPhone("380440000011", "lead:501"))
+    pbx.dialers[77].max_attempts = 1
+    async with pbx.running():
+        pbx.start_dialer()
+        await clock.advance(100)
+    (dialled,) = pbx.calls
+    facts = Facts(at=dialled.started_at, meta="lead:501", live_id=dialled.live_id)
+    documented = pbx.autodial(
+        "380440000011", outcome=state, operator="2001", talk=50, ring_seconds=16, wait=4, facts=facts
+    )
+    documented.dbid = dialled.dbid
+    told, wanted = pbx.webhooks_for(dialled), pbx.webhooks_for(documented)
+    for body in (told[-1], wanted[-1]):
+        link = body["call"].pop("link")
+        assert (link is not None) == (state == "ANSWER")
+    assert told == wanted
+    assert [step.at for step in dialled.steps] == [step.at for step in documented.steps]
