@@ -28,6 +28,8 @@ class Delivery:
     url: str
     form: dict[str, str]
     queued: float
+    due: float = 0.0
+    """Not to be sent before; later than `queued` only where a test delays it."""
     sent: float | None = None
     status: int | None = None
     error: str = ""
@@ -35,7 +37,9 @@ class Delivery:
 
 
 class EventQueue:
-    """Events waiting for delivery. Test hooks: `hold`, `release`, `duplicate`, `reorder`, `lose`."""
+    """Events waiting for delivery. Test hooks: `hold`, `release`, `duplicate`, `reorder`, `lose`, `delay`,
+    `without_token`.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -47,6 +51,10 @@ class EventQueue:
         self._quiet.set()
         self._copies: dict[str, int] = {}
         self._lost: dict[str, int] = {}
+        self._delays: dict[str, tuple[float, int]] = {}
+        self._tokenless: dict[str, int] = {}
+        self._ripening: set[asyncio.Task[None]] = set()
+        self.late: list[Delivery] = []
         self._shuffle = False
 
     # -- what happened ---------------------------------------------------------------------------
@@ -63,11 +71,14 @@ class EventQueue:
         name = event.upper()
         if not while_not_installed and not (world.present and world.installed and not world.payment_expired):
             return
-        for handler in [one for one in world.state.handlers if one.event == name]:
+        handlers = [one for one in world.state.handlers if one.event == name]
+        anonymous = bool(handlers) and _take_one(self._tokenless, name)
+        for handler in handlers:
             if handler.offline:
                 self._keep_offline(handler, name, data, user_id)
             else:
-                self._queue(self._delivery(handler, name, data, user_id))
+                teller = None if anonymous else handler.auth_type or user_id
+                self._queue(self._delivery(handler, name, data, teller))
 
     def _delivery(
         self, handler: Handler, name: str, data: Mapping[str, Any], user_id: int | None
@@ -77,7 +88,7 @@ class EventQueue:
             "event_handler_id": handler.id,
             "data": dict(data),
             "ts": int(self._world.now()),
-            "auth": self.auth_block(name, handler.auth_type or user_id),
+            "auth": self.auth_block(name, user_id),
         }
         return Delivery(name, handler.url, dict(flatten(body)), self._world.now())
 
@@ -132,14 +143,18 @@ class EventQueue:
 
     def _queue(self, delivery: Delivery) -> None:
         name = delivery.event
-        if self._lost.get(name, 0) > 0:
-            self._lost[name] -= 1
+        if _take_one(self._lost, name):
             delivery.error = "lost on purpose"
             self.log.append(delivery)
             return
+        seconds, times = self._delays.get(name, (0.0, 0))
+        if times:
+            self._delays[name] = (seconds, times - 1)
+        delivery.due = delivery.queued + (seconds if times else 0.0)
         copies = 1 + self._copies.pop(name, 0)
         for _ in range(copies):
-            self.waiting.append(Delivery(name, delivery.url, dict(delivery.form), delivery.queued))
+            line = self.late if times else self.waiting
+            line.append(Delivery(name, delivery.url, dict(delivery.form), delivery.queued, delivery.due))
         if self._shuffle:
             mixed = list(self.waiting)
             self._world.rng.shuffle(mixed)
@@ -147,9 +162,21 @@ class EventQueue:
         self._rouse()
 
     def _rouse(self) -> None:
-        if self.waiting and not self.held:
-            self._quiet.clear()
+        if (self.waiting or self.late) and not self.held:
+            if self.waiting:
+                self._quiet.clear()
             self._wake.set()
+
+    def _ripen(self) -> None:
+        """Move what is due from `late` to `waiting`."""
+        now = self._world.now()
+        self.waiting.extend(one for one in self.late if one.due <= now)
+        self.late[:] = [one for one in self.late if one.due > now]
+
+    async def _alarm(self, due: float) -> None:
+        await self._world.clock.sleep(due - self._world.now())
+        self._ripen()
+        self._rouse()
 
     # -- test hooks ------------------------------------------------------------------------------
 
@@ -175,6 +202,21 @@ class EventQueue:
         """Never send the next deliveries of that event: any loss is final (§11.1)."""
         self._lost[event.upper()] = times
 
+    def delay(self, event: str, seconds: float, times: int = 1) -> None:
+        """Deliver the next ones so much later; `ts` still says when it happened. `idle` does not wait."""
+        self._delays[event.upper()] = (seconds, times)
+
+    def without_token(self, event: str, times: int = 1) -> None:
+        """Tell the next ones as nobody's: no user could be determined (§11.1)."""
+        self._tokenless[event.upper()] = times
+
+    def calm(self, event: str) -> None:
+        """Take back the hooks of that event; what is held or late stays so."""
+        self._copies.pop(event.upper(), None)
+        self._lost.pop(event.upper(), None)
+        self._delays.pop(event.upper(), None)
+        self._tokenless.pop(event.upper(), None)
+
     def reorder(self, on: bool = True) -> None:
         """Shuffle what waits whenever something is added."""
         self._shuffle = on
@@ -183,15 +225,26 @@ class EventQueue:
 
     async def run(self) -> None:
         """Deliver for ever; `SandboxPortal.running` owns the task."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self.waiting and not self.held:
-                await self.post(self.waiting.popleft())
-            self._quiet.set()
+        timed: set[float] = set()
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                for due in {one.due for one in self.late} - timed:
+                    timed.add(due)
+                    alarm = asyncio.create_task(self._alarm(due))
+                    self._ripening.add(alarm)
+                    alarm.add_done_callback(self._ripening.discard)
+                while self.waiting and not self.held:
+                    await self.post(self.waiting.popleft())
+                self._quiet.set()
+        finally:
+            for alarm in self._ripening:
+                alarm.cancel()
 
     async def flush(self) -> None:
         """Deliver everything that waits, here and now (for tests without the background task)."""
+        self._ripen()
         while self.waiting and not self.held:
             await self.post(self.waiting.popleft())
 
@@ -219,3 +272,11 @@ class EventQueue:
             return
         delivery.status = answer.status
         delivery.body = answer.body
+
+
+def _take_one(left: dict[str, int], name: str) -> bool:
+    """Use up one of the times that a hook still has for this event."""
+    if left.get(name, 0) <= 0:
+        return False
+    left[name] -= 1
+    return True

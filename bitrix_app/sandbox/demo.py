@@ -25,10 +25,11 @@ from bitrix_app.clock import SystemClock
 from bitrix_app.core.ports import Clock, HttpRequest
 from bitrix_app.core.store import StoreUnavailable
 from bitrix_app.gateway import HttpGateway
-from bitrix_app.sandbox.fault_buttons import fault_panel
+from bitrix_app.sandbox.demo_clients import add_demo_clients
+from bitrix_app.sandbox.fault_buttons import calls_out, fault_panel
 from bitrix_app.sandbox.oauth import AppCard
 from bitrix_app.sandbox.portal import SandboxPortal
-from bitrix_app.sandbox.seed import ADMIN, seed_demo
+from bitrix_app.sandbox.seed import ADMIN, AGENTS, seed_demo
 from bitrix_app.serving import listen, serving
 from bitrix_app.settings import alone
 from unitalk.sandbox import SandboxPbx, Traffic
@@ -68,6 +69,9 @@ async def run_demo(port: int) -> None:
             _say.print(f"  Application:         {up.app_url}")
             _say.print("  Calls, cards, recordings and Drive files appear within half a minute.")
             _say.print("  Buttons at the top of the page make things go wrong; watch them heal.")
+            if calls_out(up.portal):
+                add_demo_clients(up.portal, up.pbx, AGENTS[0])
+                _say.print("  Clients named “Call me: …” show what becomes of a call that you start there.")
             _say.print("  Ctrl-C stops everything; nothing is kept.")
             _say.print()
             traffic = Traffic(up.pbx, clients=_clients())

@@ -7,12 +7,13 @@ bounded or can be taken back, and each says what to watch while the application 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from bitrix_app.sandbox.faults import Fault
+from bitrix_app.sandbox.faults import Fault as PortalFault
+from bitrix_app.sandbox.people import CALL_START
 from bitrix_app.sandbox.portal import SandboxPortal
-from unitalk.sandbox import Mishap, SandboxPbx
+from unitalk.sandbox import Fault, Mishap, SandboxPbx
 
 TWICE: Final = 40
 """Webhooks, about ten calls."""
@@ -38,6 +39,8 @@ class Button:
     press: Callable[[], None]
     calm: Callable[[], None]
     left: Callable[[], str]
+    shown: Callable[[], bool] = lambda: True
+    """False while nothing could come of a press."""
 
 
 class FaultPanel:
@@ -51,6 +54,7 @@ class FaultPanel:
         return [
             {"code": b.code, "title": b.title, "does": b.does, "watch": b.watch, "left": b.left()}
             for b in self._buttons.values()
+            if b.shown()
         ]
 
     def press(self, code: str) -> bool:
@@ -70,13 +74,13 @@ class FaultPanel:
 
 
 def fault_panel(portal: SandboxPortal, pbx: SandboxPbx) -> FaultPanel:
-    """The demo's five buttons over these two emulators."""
+    """The demo's buttons over these two emulators; those for outgoing calls once the app makes such."""
     return FaultPanel(
         (
             _twice(pbx),
             _portal_fault(
                 portal,
-                Fault(PORTAL_ONLY, "throttled", REFUSALS),
+                PortalFault(PORTAL_ONLY, "throttled", REFUSALS),
                 code="503",
                 title="503",
                 does=f"Bitrix24 refuses its next {REFUSALS} requests as too many.",
@@ -85,13 +89,32 @@ def fault_panel(portal: SandboxPortal, pbx: SandboxPbx) -> FaultPanel:
             _expired(portal),
             _portal_fault(
                 portal,
-                Fault(OUTCOMES, "lost", LOST),
+                PortalFault(OUTCOMES, "lost", LOST),
                 code="lost",
                 title="Answer lost",
                 does=f"Bitrix24 does what it is told, but {LOST} of its answers are lost.",
                 watch="a call may be “in progress” for a minute or two more, then it is written once.",
             ),
             _late(pbx),
+            _dial_fault(
+                portal,
+                pbx,
+                Fault("phones/directCall", "error", text="Sip is offline"),
+                code="refused",
+                title="Call refused",
+                does="Unitalk refuses the next call that somebody starts here.",
+                watch="the card says why at once, and nobody's phone rings.",
+            ),
+            _dial_fault(
+                portal,
+                pbx,
+                Fault("phones/directCall", "lost"),
+                code="rang",
+                title="Rings unheard",
+                does="Unitalk makes the next started call, but its answer is lost.",
+                watch="the phone rings once, and the call is written once.",
+            ),
+            _nobody(portal, pbx),
         )
     )
 
@@ -119,9 +142,9 @@ def _twice(pbx: SandboxPbx) -> Button:
 
 
 def _portal_fault(
-    portal: SandboxPortal, pattern: Fault, *, code: str, title: str, does: str, watch: str
+    portal: SandboxPortal, pattern: PortalFault, *, code: str, title: str, does: str, watch: str
 ) -> Button:
-    fault = Fault(pattern.match, pattern.kind, times=0)
+    fault = PortalFault(pattern.match, pattern.kind, times=0)
 
     def press() -> None:
         fault.times = pattern.times
@@ -171,6 +194,53 @@ def _late(pbx: SandboxPbx) -> Button:
         press,
         calm,
         lambda: "on" if pbx.options.recording_ready_after else "",
+    )
+
+
+def calls_out(portal: SandboxPortal) -> bool:
+    """Whether the app listens for the portal's Call buttons."""
+    return any(one.event == CALL_START for one in portal.state.handlers)
+
+
+def _dial_fault(
+    portal: SandboxPortal, pbx: SandboxPbx, fault: Fault, *, code: str, title: str, does: str, watch: str
+) -> Button:
+    times = fault.times
+    fault.times = 0
+
+    def press() -> None:
+        fault.times = times
+        pbx.faults.active.insert(0, fault)
+
+    def calm() -> None:
+        fault.times = 0
+        pbx.faults.active[:] = [one for one in pbx.faults.active if one is not fault]
+
+    return Button(
+        code, title, does, watch, press, calm, lambda: _more(fault.times), lambda: calls_out(portal)
+    )
+
+
+def _nobody(portal: SandboxPortal, pbx: SandboxPbx) -> Button:
+    """The employee himself does not pick up: the client is never rung."""
+    usual = pbx.outcomes.default
+    silent = replace(usual, operator="silent")
+
+    def press() -> None:
+        pbx.outcomes.default = silent
+
+    def calm() -> None:
+        pbx.outcomes.default = usual
+
+    return Button(
+        "silent",
+        "Nobody picks up",
+        "Employees do not pick up when Unitalk rings them first, and no event tells it.",
+        "the call is ended after a while as not made.",
+        press,
+        calm,
+        lambda: "on" if pbx.outcomes.default is silent else "",
+        lambda: calls_out(portal),
     )
 
 

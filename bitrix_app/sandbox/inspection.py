@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bitrix_app.sandbox import drive
+from bitrix_app.sandbox.cards import CardStep
 from bitrix_app.sandbox.crm_fields import COMPANY, CONTACT, DEAL, LEAD
 from bitrix_app.sandbox.delivery import Delivery, EventQueue
 from bitrix_app.sandbox.rest import Rest, RestCall
@@ -68,6 +69,10 @@ class Inspection:
     def notifications(self) -> list[Notification]:
         return list(self.world.state.notifications)
 
+    def notices_of(self, user_id: int) -> list[str]:
+        """Texts of that user's notices, oldest first."""
+        return [one.message for one in self.world.state.notifications if one.user_id == user_id]
+
     @property
     def rest_log(self) -> list[RestCall]:
         """Every request: time, method, masked parameters, status, inner commands."""
@@ -86,6 +91,15 @@ class Inspection:
     def open_cards(self) -> list[tuple[str, int]]:
         """(CALL_ID, user id) of each card on a screen."""
         return list(self.world.state.cards)
+
+    def cards_of(self, user_id: int) -> list[str]:
+        """CALL_IDs of the cards on that user's screen now."""
+        return [call_id for call_id, owner in self.world.state.cards if owner == user_id]
+
+    @property
+    def card_log(self) -> list[CardStep]:
+        """Every card that came or went, in order."""
+        return list(self.world.state.card_log)
 
     def drive_tree(self) -> dict[str, Any]:
         """Storages: folders as maps, files as sizes."""

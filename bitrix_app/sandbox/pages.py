@@ -12,9 +12,12 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from bitrix_app.sandbox import crm, drive
+from bitrix_app.sandbox.cards import viewers
 from bitrix_app.sandbox.crm_fields import CONTACT, DEAL, LEAD, TYPE_NAMES
+from bitrix_app.sandbox.people import CALLBACK_TEXT
 from bitrix_app.sandbox.replies import json_reply
-from bitrix_app.sandbox.state import Activity, Call, CrmItem
+from bitrix_app.sandbox.state import Activity, Call, CrmItem, PlacementRow
+from bitrix_app.sandbox.widgets import record_options
 from bitrix_app.sandbox.wire import to_int
 
 if TYPE_CHECKING:
@@ -48,6 +51,7 @@ class Pages:
             Route("/sandbox/install-finish", self._finish_install, methods=["POST"]),
             Route("/sandbox/call", self._call, methods=["POST"]),
             Route("/sandbox/callback", self._callback, methods=["POST"]),
+            Route("/sandbox/clock", self._clock, methods=["POST"]),
             Route("/sandbox/fault", self._fault, methods=["POST"]),
             Route("/sandbox/options", self._options, methods=["POST"]),
             Route("/sandbox/file/{number:int}", self._file),
@@ -79,11 +83,12 @@ class Pages:
                        "present": portal.world.present, "version": portal.world.version},
             "users": [
                 {"id": one.id, "name": one.full_name, "inner": one.inner, "admin": one.admin,
-                "position": one.position}
+                "position": one.position, "time_status": one.time_status}
                 for one in state.users.values() if one.active
             ],
             "bound": sorted({one.event for one in state.handlers if portal.world.installed}),
             "cards": self._cards(user_id),
+            "ended": self._ended(user_id),
             "calls": [self._call_row(one) for one in reversed(portal.calls[-_ROWS:])],
             "pending": [self._call_row(one) for one in portal.pending_calls],
             "records": [self._record(item) for item in self._records()],
@@ -93,7 +98,7 @@ class Pages:
                 for one in reversed(state.notifications) if one.user_id == user_id
             ],
             "placements": [
-                {"code": one.code, "title": one.title, "handler": one.handler}
+                {"code": one.code, "title": self._placement_title(one), "handler": one.handler}
                 for one in state.placements if portal.world.installed
             ],
             "faults": portal.fault_buttons.rows() if portal.fault_buttons else [],
@@ -117,8 +122,23 @@ class Pages:
     def _card(self, call: Call, owners: list[int], user_id: int) -> dict[str, Any]:
         users = self._portal.state.users
         screens = [users[one].full_name for one in owners if one != user_id and one in users]
-        direction = "outgoing" if call.type == 1 else "incoming"
+        direction = {1: "outgoing", 4: "callback"}.get(call.type, "incoming")
         return {**self._call_row(call), "direction": direction, "screens": screens}
+
+    def _ended(self, user_id: int) -> list[dict[str, Any]]:
+        """Calls of that user that were not made, shown for some seconds after their card has closed."""
+        portal = self._portal
+        since = portal.world.now() - portal.options.ended_card_seconds
+        return [
+            self._card(call, [], user_id)
+            for call in reversed(portal.calls[-_ROWS:])
+            if call.type in (1, 4) and call.status_code != "200" and (call.finished or 0.0) >= since
+            and user_id in viewers(portal.world, call.call_id)
+        ]  # fmt: skip
+
+    def _placement_title(self, one: PlacementRow) -> str:
+        told = one.lang_all.get(self._portal.world.language, {})
+        return str(told.get("TITLE") or one.title or self._portal.world.card.name)
 
     def _client(self, call: Call) -> str:
         if not call.entity_type:
@@ -143,11 +163,17 @@ class Pages:
         notes = [one for one in state.notes if (one.type_id, one.entity_id) == (item.type_id, item.id)]
         return {
             "kind": TYPE_NAMES[item.type_id], "id": item.id, "title": crm.title_of(item),
-            "phones": item.phones(),
+            "phones": self._phones(item),
             "stage": self._stage(item), "responsible": responsible.full_name if responsible else "",
             "activities": [self._activity(one) for one in reversed(rows)],
             "notes": [{"title": one.title, "text": one.text} for one in reversed(notes)],
         }  # fmt: skip
+
+    def _phones(self, item: CrmItem) -> list[str]:
+        """A deal has none of its own: its page shows the client's."""
+        clients = self._portal.state.items
+        contact = clients[CONTACT].get(to_int(item.fields.get("contactId")))
+        return contact.phones() if item.type_id == DEAL and contact else item.phones()
 
     def _stage(self, item: CrmItem) -> str:
         stage = str(item.fields.get("stageId") or "")
@@ -183,9 +209,15 @@ class Pages:
         options = asked.get("options")
         placement = str(asked.get("placement") or "DEFAULT")
         user_id = to_int(asked.get("user"))
+        record = to_int(asked.get("record"))
         if user_id not in self._portal.state.users:
             return json_reply({"error": "no such user"}, 404)
-        if placement != "DEFAULT":
+        if record:
+            try:
+                options = record_options(placement, record)
+            except ValueError as error:
+                return json_reply({"error": str(error)}, 400)
+        elif placement != "DEFAULT":
             options = {
                 **(options if isinstance(options, Mapping) else {}),
                 "URI": str(asked.get("uri") or "/"),
@@ -241,15 +273,33 @@ class Pages:
         if user_id not in self._portal.state.users or not number:
             return json_reply({"error": "user and number are needed"}, 400)
         entity = (str(asked.get("entity_type") or ""), to_int(asked.get("entity_id")))
-        call = self._portal.people.click_to_call(user_id, number, entity=entity)
-        return json_reply({"call_id": call.call_id})
+        return json_reply({"call_id": self._portal.press_call(user_id, number, entity)})
 
     async def _callback(self, request: Request) -> Response:
-        number = str((await _body(request)).get("number") or "")
+        asked = await _body(request)
+        number = str(asked.get("number") or "")
         if not number:
             return json_reply({"error": "number is needed"}, 400)
-        self._portal.people.request_callback(number)
+        self._portal.request_callback(number, str(asked.get("text") or CALLBACK_TEXT))
         return json_reply({"ok": True})
+
+    async def _clock(self, request: Request) -> Response:
+        """Clock in, pause or clock out; what the user's day does not allow is told."""
+        asked = await _body(request)
+        user_id = to_int(asked.get("user"))
+        acts = {
+            "in": self._portal.clock_in,
+            "pause": self._portal.clock_pause,
+            "out": self._portal.clock_out,
+        }
+        act = acts.get(str(asked.get("act") or ""))
+        if act is None or user_id not in self._portal.state.users:
+            return json_reply({"error": "user and act (in, pause, out) are needed"}, 400)
+        try:
+            act(user_id)
+        except ValueError as error:
+            return json_reply({"error": str(error)}, 409)
+        return json_reply({"time_status": self._portal.state.users[user_id].time_status})
 
     async def _fault(self, request: Request) -> Response:
         """A fault button; the new state comes back."""

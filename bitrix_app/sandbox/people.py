@@ -7,9 +7,13 @@ from typing import Any
 
 from bitrix_app.sandbox import crm
 from bitrix_app.sandbox.crm_fields import TYPE_IDS
+from bitrix_app.sandbox.phones import extension
 from bitrix_app.sandbox.state import Call
-from bitrix_app.sandbox.telephony import OUTGOING, start_call
+from bitrix_app.sandbox.telephony import OUTGOING, create_client, start_call
 from bitrix_app.sandbox.world import World
+
+CALL_START, CALLBACK_START = "ONEXTERNALCALLSTART", "ONEXTERNALCALLBACKSTART"
+CALLBACK_TEXT = "A callback was requested on the website"
 
 
 class People:
@@ -17,6 +21,27 @@ class People:
 
     def __init__(self, world: World) -> None:
         self._world = world
+
+    def press_call(
+        self,
+        user_id: int,
+        number: str,
+        *,
+        line: str = "",
+        entity: tuple[str, int] = ("", 0),
+        mobile: bool = False,
+    ) -> str:
+        """The Call button: CALL_ID, or "" where the portal calls by other means than our app (§6.7).
+
+        Ours is the call only if the app listens for it and its line is the default outgoing one.
+        """
+        world = self._world
+        options = world.options
+        bound = any(one.event == CALL_START and not one.offline for one in world.state.handlers)
+        ours = options.app_is_default_outgoing and user_id not in options.own_outgoing
+        if not (world.present and world.installed and bound and ours):
+            return ""
+        return self.click_to_call(user_id, number, line=line, entity=entity, mobile=mobile).call_id
 
     def click_to_call(
         self,
@@ -29,10 +54,12 @@ class People:
     ) -> Call:
         """A click on a number: the call is registered already, without EXTERNAL_CALL_ID (§6.8)."""
         world = self._world
+        user = world.user(user_id)
         line = line or next(iter(world.state.lines), "")
+        inner = world.options.click_extension == "user"
         call = start_call(
             world,
-            world.user(user_id),
+            user,
             number=world.normalise(number) or number,
             raw=number,
             kind=OUTGOING,
@@ -41,11 +68,12 @@ class People:
             entity=entity,
             create=True,
             author=user_id,
+            joins=world.options.second_press == "same_call",
         )
         data = {
             "PHONE_NUMBER": number,
             "PHONE_NUMBER_INTERNATIONAL": f"+{call.number}",
-            "EXTENSION": "",
+            "EXTENSION": user.inner if inner else extension(number),
             "USER_ID": user_id,
             "CALL_LIST_ID": 0,
             "LINE_NUMBER": line,
@@ -54,24 +82,35 @@ class People:
             "CRM_ENTITY_TYPE": call.entity_type,
             "CRM_ENTITY_ID": call.entity_id,
         }
-        world.emit("ONEXTERNALCALLSTART", data, user_id)
+        world.emit(CALL_START, data, user_id)
         return call
 
     def request_callback(
-        self, number: str, *, text: str = "A callback was requested on the website", line: str = ""
-    ) -> None:
-        """A web form: an anonymous visitor, so there is no user and no token (§6.8)."""
+        self, number: str, *, text: str = CALLBACK_TEXT, line: str = "", user_id: int | None = None
+    ) -> tuple[str, int]:
+        """The callback form on a web site; the CRM entity found or made, ("", 0) for none.
+
+        Its visitor is anonymous, so there is no user and no token (§6.8); a `user_id` is an employee who
+        fills it in for a client.
+        """
         world = self._world
-        found = crm.find_clients(world, world.normalise(number) or number)
+        digits = world.normalise(number) or number
+        found = crm.find_clients(world, digits)
+        entity = (crm.TYPE_NAMES[found[0].type_id], found[0].id) if found else ("", 0)
+        if not found and world.options.callback_creates_client:
+            admin = next((one.id for one in world.state.users.values() if one.admin and one.active), 1)
+            title = f"Callback form: +{digits}"
+            entity = create_client(world, digits, admin, "CALLBACK", title, user_id)[0]
         data = {
             "PHONE_NUMBER": number,
             "TEXT": text,
             "VOICE": "ukinternalfemale",
-            "CRM_ENTITY_TYPE": crm.TYPE_NAMES[found[0].type_id] if found else "",
-            "CRM_ENTITY_ID": found[0].id if found else 0,
+            "CRM_ENTITY_TYPE": entity[0],
+            "CRM_ENTITY_ID": entity[1],
             "LINE_NUMBER": line or next(iter(world.state.lines), ""),
         }
-        world.emit("ONEXTERNALCALLBACKSTART", data, None)
+        world.emit(CALLBACK_START, data, user_id)
+        return entity
 
     def change(self, kind: str, number: int, fields: Mapping[str, Any], user_id: int | None = 1) -> None:
         """Somebody edits a record by hand; `user_id=None` means an automation rule, so no token."""

@@ -7,6 +7,7 @@ import re
 import phonenumbers
 
 _EXTENSION = re.compile(r"[;,#x].*$")
+_DIGITS = re.compile(r"\d+")
 
 
 def normalise(text: str, country: str) -> str | None:
@@ -28,6 +29,12 @@ def normalise(text: str, country: str) -> str | None:
             return f"{parsed.country_code}{phonenumbers.national_significant_number(parsed)}"
     # invented and local numbers are no reason to refuse a call: the portal only wants enough digits
     return digits if 6 <= len(digits) <= 18 else None
+
+
+def extension(text: str) -> str:
+    """The digits to be dialled after the number, which stand behind `;`, `,`, `#` or `x`."""
+    behind = _EXTENSION.search(text.strip().lower())
+    return "".join(_DIGITS.findall(behind[0])) if behind else ""
 
 
 def same(left: str, right: str, country: str) -> bool:

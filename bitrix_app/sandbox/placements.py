@@ -12,9 +12,9 @@ from bitrix_app.sandbox.state import PlacementRow
 from bitrix_app.sandbox.wire import php_map, to_int
 from bitrix_app.sandbox.world import Hit
 
-_CRM_CARDS = ("LEAD", "DEAL", "CONTACT", "COMPANY")
+CRM_CARDS = ("LEAD", "DEAL", "CONTACT", "COMPANY")
 SCOPE_OF: dict[str, str] = {
-    **{f"CRM_{kind}_{place}": "crm" for kind in _CRM_CARDS for place in (
+    **{f"CRM_{kind}_{place}": "crm" for kind in CRM_CARDS for place in (
         "DETAIL_TAB", "DETAIL_TOOLBAR", "DETAIL_ACTIVITY", "LIST_MENU", "LIST_TOOLBAR")},
     "CRM_LEAD_ACTIVITY_TIMELINE_MENU": "crm",
     "CRM_DEAL_ACTIVITY_TIMELINE_MENU": "crm",

@@ -32,8 +32,10 @@ from bitrix_app.sandbox import (  # noqa: F401
     statistics,
     telephony,
     timeline,
+    timeman,
     users,
 )
+from bitrix_app.sandbox.acts import Acts
 from bitrix_app.sandbox.crm_fields import TYPE_IDS
 from bitrix_app.sandbox.delivery import EventQueue
 from bitrix_app.sandbox.errors import ConnectionDropped
@@ -55,7 +57,7 @@ __all__ = ["AppCard", "ConnectionDropped", "Effects", "Fault", "Frame", "Sandbox
 DEFAULT_MEMBER = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 
 
-class SandboxPortal(Inspection):
+class SandboxPortal(Acts, Inspection):
     """A Bitrix24 portal. `asgi` goes on one socket, `auth.asgi` on another.
 
     Without `auth` the portal brings its own auth server; give `auth_url`, the address where

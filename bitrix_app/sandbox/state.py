@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bitrix_app.sandbox.cards import CardStep
 
 FIRST_IDS: dict[str, int] = {
     # ids of different kinds start far apart, so that a mix-up in the product shows
@@ -50,10 +53,21 @@ class User:
     sees_all_crm: bool = True
     sees_statistics: bool = True
     allowed_in_app: bool = True
+    extranet: bool = False
 
     @property
     def full_name(self) -> str:
         return f"{self.name} {self.last_name}".strip()
+
+
+@dataclass
+class WorkDay:
+    """One day of a user's working time. `finished` is the end, or the beginning of the pause."""
+
+    started: float
+    finished: float | None = None
+    pauses: float = 0.0
+    """Seconds of the pauses that are over."""
 
 
 @dataclass
@@ -260,6 +274,8 @@ class State:
         self.lines: dict[str, Line] = {}
         self.calls: dict[str, Call] = {}
         self.cards: list[tuple[str, int]] = []
+        self.card_log: list[CardStep] = []
+        self.workdays: dict[int, WorkDay] = {}
         self.items: dict[int, dict[int, CrmItem]] = {1: {}, 2: {}, 3: {}, 4: {}}
         self.statuses: list[dict[str, Any]] = []
         self.categories: list[dict[str, Any]] = []

@@ -7,6 +7,7 @@ from typing import Any
 
 from bitrix_app.sandbox import crm
 from bitrix_app.sandbox.activities import record_call, settle_missed_calls
+from bitrix_app.sandbox.cards import close_cards, open_card
 from bitrix_app.sandbox.crm_fields import COMPANY, CONTACT, DEAL, LEAD, TYPE_IDS
 from bitrix_app.sandbox.errors import RestError, core_error
 from bitrix_app.sandbox.lines import ensure_line
@@ -20,6 +21,8 @@ OUTGOING, INCOMING, REDIRECTED, CALLBACK, INFORMATIONAL = 1, 2, 3, 4, 5
 DEDUPLICATION_SECONDS = 30 * 60
 PENDING_SECONDS = 30 * 86_400
 ANSWERED, MISSED = "200", "304"
+_DIRECTIONS = {OUTGOING: "Outgoing", CALLBACK: "Callback"}
+"""How a lead made for the call is titled; all else came in."""
 
 
 @METHODS.add("telephony.externalcall.register", "telephony", app_only=True)
@@ -94,10 +97,11 @@ def start_call(
     source: str = "CALL",
     show: bool = True,
     author: int | None = None,
+    joins: bool = True,
 ) -> Call:
-    """The pending row, its CRM objects, its card and its events."""
+    """The pending row, its CRM objects, its card and its events. `joins` a pending twin if there is one."""
     purge_pending(world)
-    call = _pending_twin(world, user.id, number, kind, line, external_id)
+    call = _pending_twin(world, user.id, number, kind, line, external_id) if joins else None
     if call is None:
         call = Call(
             call_id=f"externalCall.{world.md5()}.{int(world.now())}",
@@ -122,7 +126,7 @@ def start_call(
         # [src] sent at register, not on answer
         world.emit("ONVOXIMPLANTCALLSTART", {"CALL_ID": call.call_id, "USER_ID": user.id}, author)
     if show:
-        open_card(world, call, user.id)
+        open_card(world, call.call_id, user.id)
     data = {
         "CALL_ID": call.call_id,
         "CALL_TYPE": kind,
@@ -183,18 +187,24 @@ def _bind_crm(
     if _is_employee_number(world, call.number):
         call.lead_error = "Lead creation is disabled for local users"
         return
-    phone = [{"typeId": "PHONE", "valueType": "WORK", "value": "+" + call.number}]
+    title = f"+{call.number} - {_DIRECTIONS.get(call.type, 'Incoming')} call"
+    call.created = create_client(world, call.number, user.id, source, title, author)
+    call.entity_type, call.entity_id = call.created[0]
+
+
+def create_client(
+    world: World, number: str, responsible: int, source: str, title: str, author: int | None
+) -> list[tuple[str, int]]:
+    """A stranger becomes a lead in classic mode, a contact with a deal in simple mode."""
+    phone = [{"typeId": "PHONE", "valueType": "WORK", "value": "+" + number}]
     known = {row["STATUS_ID"] for row in world.state.statuses if row["ENTITY_ID"] == "SOURCE"}
-    facts: dict[str, Any] = {"assignedById": user.id, "sourceId": source if source in known else "OTHER"}
-    title = f"+{call.number} - {'Outgoing' if call.type == OUTGOING else 'Incoming'} call"
+    facts: dict[str, Any] = {"assignedById": responsible, "sourceId": source if source in known else "OTHER"}
     if world.crm_mode == 1:
         lead = crm.create(world, LEAD, {**facts, "title": title, "fm": phone}, author)
-        call.created = [("LEAD", lead.id)]
-    else:
-        contact = crm.create(world, CONTACT, {**facts, "name": "+" + call.number, "fm": phone}, author)
-        deal = crm.create(world, DEAL, {**facts, "title": title, "contactId": contact.id}, author)
-        call.created = [("CONTACT", contact.id), ("DEAL", deal.id)]
-    call.entity_type, call.entity_id = call.created[0]
+        return [("LEAD", lead.id)]
+    contact = crm.create(world, CONTACT, {**facts, "name": "+" + number, "fm": phone}, author)
+    deal = crm.create(world, DEAL, {**facts, "title": title, "contactId": contact.id}, author)
+    return [("CONTACT", contact.id), ("DEAL", deal.id)]
 
 
 def _is_employee_number(world: World, number: str) -> bool:
@@ -216,17 +226,6 @@ def _employee(hit: Hit) -> User:
 # -- cards ---------------------------------------------------------------------------------------
 
 
-def open_card(world: World, call: Call, user_id: int) -> None:
-    """One card per call and user."""
-    if (call.call_id, user_id) not in world.state.cards:
-        world.state.cards.append((call.call_id, user_id))
-
-
-def close_cards(world: World, call_id: str) -> None:
-    """No card of the call stays open."""
-    world.state.cards[:] = [card for card in world.state.cards if card[0] != call_id]
-
-
 def _card_users(hit: Hit) -> tuple[Call | None, list[int]]:
     call = hit.state.calls.get(str(hit.arg("CALL_ID", "")))
     users = [to_int(one) for one in as_list(hit.arg("USER_ID"))]
@@ -242,7 +241,7 @@ def show(hit: Hit) -> bool:
     if call is None or not users:
         return False
     for user_id in users:
-        open_card(hit.world, call, user_id)
+        open_card(hit.world, call.call_id, user_id)
     return True
 
 
@@ -252,8 +251,7 @@ def hide(hit: Hit) -> bool:
     call, users = _card_users(hit)
     if call is None or not users:
         return False
-    gone = {(call.call_id, user_id) for user_id in users}
-    hit.state.cards[:] = [card for card in hit.state.cards if card not in gone]
+    close_cards(hit.world, call.call_id, users)
     return True
 
 

@@ -1,14 +1,13 @@
-"""People: profile, user.*, department.get, timeman.status (bitrix24.md §12)."""
+"""People: profile, user.*, department.get (bitrix24.md §12)."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from bitrix_app.sandbox.errors import RestError
 from bitrix_app.sandbox.query import Page, matches, page_of, sort_rows
 from bitrix_app.sandbox.registry import METHODS
 from bitrix_app.sandbox.state import User
-from bitrix_app.sandbox.wire import as_list, to_int
+from bitrix_app.sandbox.wire import as_list
 from bitrix_app.sandbox.world import Hit, World
 
 _SCOPES = ("user_brief", "user_basic", "user")
@@ -46,7 +45,7 @@ def show(world: World, user: User, scopes: tuple[str, ...], *, listed: bool) -> 
         "UF_PHONE_INNER": user.inner,
     }
     if listed:
-        row["USER_TYPE"] = "employee"
+        row["USER_TYPE"] = "extranet" if user.extranet else "employee"
     if not {"user_basic", "user"} & set(scopes):
         row = {name: value for name, value in row.items() if name not in _BRIEF_HIDES}
     return row
@@ -138,33 +137,3 @@ def department_get(hit: Hit) -> Page:
     order = {str(hit.arg("SORT") or "ID").upper(): str(hit.arg("ORDER") or "ASC")}
     found = sort_rows(found, lambda row, name: row.get(name), order)
     return page_of(found, hit.arg("START", 0), lambda row: row)
-
-
-@METHODS.add("timeman.status", "timeman")
-def timeman_status(hit: Hit) -> dict[str, Any]:
-    """One user per call; only OPENED means clocked in."""
-    user_id = to_int(hit.arg("USER_ID")) or hit.user_id
-    user = hit.state.users.get(user_id)
-    if user is None:
-        raise RestError("", "User not found", status=400)
-    status = user.time_status
-    now = hit.world.now()
-    running = status in ("OPENED", "EXPIRED")
-    row: dict[str, Any] = {
-        "STATUS": status,
-        "TIME_START": hit.world.iso(now - 4500),
-        "TIME_FINISH": None if running else hit.world.iso(now - 300),
-        "DURATION": "00:00:00" if running else "01:10:00",
-        "TIME_LEAKS": "00:17:53",
-        "ACTIVE": status != "EXPIRED",
-        "IP_OPEN": "",
-        "IP_CLOSE": None if running else "",
-        "LAT_OPEN": 0,
-        "LON_OPEN": 0,
-        "LAT_CLOSE": 0,
-        "LON_CLOSE": 0,
-        "TZ_OFFSET": 10800,
-    }
-    if status == "EXPIRED":
-        row["TIME_FINISH_DEFAULT"] = hit.world.iso(now - 3600)
-    return row

@@ -14,6 +14,7 @@ from bitrix_app.core.ports import Clock, Http
 from bitrix_app.sandbox import phones
 from bitrix_app.sandbox.errors import RestError
 from bitrix_app.sandbox.oauth import AppCard, SandboxAuthServer, TokenPair
+from bitrix_app.sandbox.options import Options
 from bitrix_app.sandbox.state import State, User
 from bitrix_app.sandbox.wire import iso, parse_iso
 
@@ -64,6 +65,7 @@ class World:
     webhooks: dict[str, tuple[int, tuple[str, ...]]] = field(default_factory=dict)
     activity_error: str = ""
     events: EventQueue | None = None
+    options: Options = field(default_factory=Options)
 
     @property
     def domain(self) -> str:

@@ -21,7 +21,7 @@ from bitrix_app.bitrix.values import as_bool, as_id
 from bitrix_app.core.outcome import STATUS_CODE
 from bitrix_app.sandbox.activities import new_activity
 from bitrix_app.sandbox.oauth import TokenPair
-from bitrix_app.sandbox.state import Handler, User
+from bitrix_app.sandbox.state import Handler, PlacementRow, User
 from bitrix_app.sandbox.wire import flatten
 from tests.bitrix.fakes import House, query_of, response
 from tests.bitrix.fakes import pair as stored_pair
@@ -111,14 +111,14 @@ def hires(portal: SamplePortal) -> None:
 
 def clicks(portal: SamplePortal) -> None:
     portal.world.md5 = lambda: CLICKED.split(".")[1]  # type: ignore[method-assign]
-    portal.portal.people.click_to_call(7, CLIENT, line=LINE)
+    portal.portal.press_call(7, CLIENT, line=LINE)
 
 
 def asks_for_callback(portal: SamplePortal) -> None:
     portal.set_next("lead", 1206)
     fm = [{"typeId": "PHONE", "valueType": "WORK", "value": "+442079460188"}]
     portal.portal.add_item("LEAD", {"title": "Website", "fm": fm})
-    portal.portal.people.request_callback("+442079460188", line=LINE)
+    portal.portal.request_callback("+442079460188", line=LINE)
 
 
 def ends(portal: SamplePortal) -> None:
@@ -177,6 +177,7 @@ SENT: dict[str, tuple[int, Callable[[SamplePortal], object]]] = {
     "event.ONCRMLEADUPDATE": (2, says("crm.lead.update")),
     "event.ONCRMTIMELINECOMMENTADD": (2, says("crm.timeline.comment.add")),
     "event.ONCRMTIMELINEITEMACTION": (2, presses),
+    "event.ONEXTERNALCALLBACKSTART": (2, lambda p: p.portal.request_callback(CLIENT, line=LINE, user_id=7)),
     "event.ONEXTERNALCALLBACKSTART.no-user": (2, asks_for_callback),
     "event.ONEXTERNALCALLSTART": (600, clicks),
     "event.ONOFFLINEEVENT": (2, works_offline),
@@ -188,7 +189,6 @@ SENT: dict[str, tuple[int, Callable[[SamplePortal], object]]] = {
 NOT_SENT = {
     "event.ONAPPINSTALL.callback": "posted for apps without a page of their own; ours has one (§1.1)",
     "event.ONCRMDYNAMICITEMUPDATE": "the emulator has no smart processes",
-    "event.ONEXTERNALCALLBACKSTART": "a visitor of a website is nobody: see the sample without a user",
 }
 VARY = {"auth[access_token]", "auth[refresh_token]", "auth[expires]", "data[CALL_ID]"}
 """Tokens and their end are the emulator's own; CALL_ID where a moment is part of it."""
@@ -285,6 +285,24 @@ def test_the_emulator_opens_the_samples_frame(name: str) -> None:
     assert {k: v for k, v in query.items() if k != "APP_SID"} == {
         k: v for k, v in told["query"].items() if k != "APP_SID"
     }
+
+
+RECORDS = {
+    "frame.placement.crm-deal-list-menu": 318,
+    "frame.placement.crm-deal-detail-tab": 318,
+    "frame.placement.crm-deal-detail-activity": 318,
+    "frame.placement.crm-lead-detail-tab": 318,
+}
+
+
+@pytest.mark.parametrize("name", sorted(RECORDS))
+def test_a_records_widget_is_opened_with_the_samples_options(name: str) -> None:
+    form, portal = sample(name)["form"], SamplePortal()
+    portal.state.placements.append(PlacementRow(form["PLACEMENT"], f"{BASE}/w", "", "", "", {}, {}))
+    frame = portal.portal.open_widget(7, form["PLACEMENT"], RECORDS[name])
+    assert frame is not None
+    assert frame.form["PLACEMENT_OPTIONS"] == form["PLACEMENT_OPTIONS"]
+    assert list(frame.form) == list(form)
 
 
 def test_the_portals_complaint_of_a_slow_background_page_is_no_frame() -> None:

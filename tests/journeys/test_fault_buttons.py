@@ -112,7 +112,7 @@ async def attempts(world: World, calls: list[Call], kind: str = "") -> list[Atte
 
 async def test_the_page_says_of_each_fault_what_it_does_and_what_to_watch(world: World) -> None:
     rows = await feed(world)
-    assert list(rows) == ["twice", "503", "token", "lost", "late"]
+    assert list(rows)[:5] == ["twice", "503", "token", "lost", "late"]
     for row in rows.values():
         assert row["title"]
         assert row["does"].endswith(".")

@@ -295,7 +295,11 @@ async def test_page_opens_the_app_as_the_portal_does(api: Api) -> None:
 
 
 async def test_page_buttons(api: Api) -> None:
-    made = (await api.http.post("/sandbox/call", json={"user": 11, "number": "+380440000001"})).json()
+    press = {"user": 11, "number": "+380440000001"}
+    assert (await api.http.post("/sandbox/call", json=press)).json() == {"call_id": ""}  # nobody listens
+    api.portal.finish_install(1)
+    await api.call("event.bind", event="ONEXTERNALCALLSTART", handler=HANDLER)
+    made = (await api.http.post("/sandbox/call", json=press)).json()
     assert api.portal.open_cards() == [(made["call_id"], 11)]
     assert (await api.http.post("/sandbox/call", json={"user": 11})).status_code == 400
     assert (await api.http.post("/sandbox/callback", json={"number": "+380440000001"})).json() == {"ok": True}

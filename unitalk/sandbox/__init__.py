@@ -9,6 +9,7 @@ from unitalk.sandbox.envelope import RequestLine
 from unitalk.sandbox.exchange import Ring
 from unitalk.sandbox.faults import Fault
 from unitalk.sandbox.model import Dialer, DialerPhone, DialOutcome, Operator, SandboxCall
+from unitalk.sandbox.operators import Offer, StatusChange
 from unitalk.sandbox.options import Options
 from unitalk.sandbox.pbx import SandboxPbx
 from unitalk.sandbox.traffic import Traffic
@@ -22,11 +23,13 @@ __all__ = [
     "Facts",
     "Fault",
     "Mishap",
+    "Offer",
     "Operator",
     "Options",
     "RequestLine",
     "Ring",
     "SandboxCall",
     "SandboxPbx",
+    "StatusChange",
     "Traffic",
 ]

@@ -17,9 +17,10 @@ Body = dict[str, Any]
 def webhook_body(call: SandboxCall, step: Step, options: Options) -> Body:
     """The Standard JSON of one step; dialer calls carry `autodialerId` beside `call` (§3.8, assumed)."""
     if step.event == "IVR_ACTION":
-        return {"event": step.event, "meta": call.meta, "pressedDigit": call.pressed_digit}
+        meta = _meta(call, step.event, options)
+        return {"event": step.event, "meta": meta, "pressedDigit": call.pressed_digit}
     if call.dialer_id is not None and step.event == TERMINAL and options.autodial_flat:
-        return _flat_dialer_end(call)
+        return _flat_dialer_end(call, options)
     body: Body = {"event": step.event}
     if call.dialer_id is not None:
         body["autodialerId"] = call.dialer_id
@@ -36,6 +37,7 @@ def history_row(call: SandboxCall, options: Options) -> Body:
     """A row of `history/get`: all fields of the terminal event and the tracking block, always whole."""
     fields = _call_fields(call, call.end, options)
     fields.pop("secondsClientWaitOperator", None)
+    fields["meta"] = call.meta if options.meta_in_history else None
     if options.history_id == "dbid":
         fields["id"] = call.dbid
     return fields | _tracking(call)
@@ -83,7 +85,7 @@ def _call_fields(call: SandboxCall, step: Step, options: Options) -> Body:
         "source": call.source,
         "link": call.link if ended else None,
         "cause": call.cause if ended else None,
-        "meta": call.meta,
+        "meta": _meta(call, step.event, options),
     }
     if ended and call.wait_operator is not None:
         fields["secondsClientWaitOperator"] = call.wait_operator
@@ -107,13 +109,19 @@ def _tracking(call: SandboxCall) -> Body:
     return block | {name: known.get(name) for name in TRACKING_FIELDS}
 
 
-def _flat_dialer_end(call: SandboxCall) -> Body:
+def _meta(call: SandboxCall, event: str, options: Options) -> str | int | None:
+    """Our own text, in the events that give it back."""
+    echoing = options.meta_events if call.dialer_id is None else options.autodial_meta_events
+    return call.meta if echoing is None or event in echoing else None
+
+
+def _flat_dialer_end(call: SandboxCall, options: Options) -> Body:
     return {
         "event": "AUTODIAL_CALL_END",
         "id": call.dialer_id,
         "callId": call.live_id,
         "phone": call.number,
-        "meta": call.meta,
+        "meta": _meta(call, TERMINAL, options),
         "callState": call.state,
         "realCalledCount": 1,
         "date": call.date,

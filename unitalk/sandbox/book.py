@@ -70,6 +70,7 @@ class CallBook:
         self._unsaved: list[tuple[float, int, SandboxCall]] = []
         self._next_dbid = FIRST_DBID
         self._entry = itertools.count()  # keeps the heap from ever comparing two calls
+        self._alive: list[SandboxCall] = []
         self.calls: list[SandboxCall] = []
 
     # -- finding -------------------------------------------------------------------------------------
@@ -81,9 +82,11 @@ class CallBook:
         """Numbers that ring or talk at this moment, and the lines that are going to answer."""
         now = self._clock.now()
         busy: set[str] = set()
-        # A call lasts minutes at most, so the tail of the book holds all that are alive.
-        for call in self.calls[-200:]:
-            if call.started_at <= now < call.ended_at:
+        self._alive = [call for call in self._alive if call.ended_at > now]
+        for call in self._alive:
+            if call.started_at > now:  # the operator's phone rings first (§4.1)
+                busy.add(call.steps[0].from_)
+            else:
                 current = [step for step in call.steps if step.at <= now][-1]
                 busy.update((call.number, current.from_, *current.to, *call.answered_by))
         return busy
@@ -152,8 +155,9 @@ class CallBook:
             in_history=facts.in_history,
         )
         if state == "ANSWER" and direction != "INNER":
-            call.link = f"{self._base_url}/tracking/rec/{unique_id}/{call.date[:10]}"
+            call.link = self._recording(call)
         self.calls.append(call)
+        self._alive.append(call)
         self._by_unique_id[unique_id] = call
         self._expect_end(call)
         return call
@@ -171,6 +175,16 @@ class CallBook:
         draft.step("CALL_ANSWER", from_, [target], call.group)
         draft.talks(to, talk)
         draft.step(TERMINAL, from_, [target], call.group)
+        self._replan(call, draft)
+
+    def connect(self, call: SandboxCall, operator: str, wait: float, talk: float) -> None:
+        """A dialer's callee, who picked up at `steps[1]`, is given to an operator for `talk` seconds."""
+        draft = Draft(call.started_at, call.steps[1].at + wait, call.steps[:2])
+        draft.step("CALL_ANSWER", operator, [call.number])
+        draft.talks(operator, talk)
+        draft.step(TERMINAL, operator, [call.number])
+        call.state, call.cause, call.wait_operator = "ANSWER", CAUSES["ANSWER"], round(wait)
+        call.link = self._recording(call)
         self._replan(call, draft)
 
     def hang_up(self, call: SandboxCall) -> None:
@@ -199,6 +213,9 @@ class CallBook:
         call.seconds_full = round(draft.at - draft.start)
         call.seconds_talk = round(draft.talk)
         self._expect_end(call)
+
+    def _recording(self, call: SandboxCall) -> str:
+        return f"{self._base_url}/tracking/rec/{call.unique_id}/{call.date[:10]}"
 
     def _expect_end(self, call: SandboxCall) -> None:
         heapq.heappush(self._unsaved, (call.ended_at, next(self._entry), call))

@@ -24,12 +24,17 @@ Shape = Literal["json", "form", "get", "template_json"]
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing to tell. `code` is the cabinet's handler: finer than the body's `event` for dialers."""
+    """One thing to tell. `code` is the cabinet's handler: finer than the body's `event` for dialers.
+
+    `direction` and `number` are the call's, for mishaps that strike some calls only.
+    """
 
     code: str
     body: Mapping[str, Any]
     template: Mapping[str, str]
     call_id: int | None = None
+    direction: str = ""
+    number: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,8 @@ class Handler:
 class Mishap:
     """What goes wrong on the way of webhooks whose code matches `event`; `times` None is for ever.
 
+    `direction` (IN, OUT) and `number` (a glob over the client's number) narrow it to some calls.
+
     drop: never sent. duplicate: sent `count` times more. delay: sent `seconds` later, others overtake it.
     reorder: held until another webhook has gone out, at the latest `seconds` later.
     """
@@ -74,6 +81,16 @@ class Mishap:
     times: int | None = 1
     count: int = 1
     seconds: float = 2.0
+    direction: str | None = None
+    number: str = "*"
+
+    def strikes(self, event: Event) -> bool:
+        return (
+            self.times != 0
+            and fnmatchcase(event.code, self.event)
+            and self.direction in (None, event.direction)
+            and fnmatchcase(event.number, self.number)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +128,7 @@ class Deliveries:
                     await self._one(handler, event)
 
     async def _one(self, handler: Handler, event: Event) -> None:
-        mishap = self._take(event.code)
+        mishap = self._take(event)
         kind = None if mishap is None else mishap.kind
         if mishap is None or kind == "duplicate":
             for _ in range(1 if mishap is None else 1 + mishap.count):
@@ -125,9 +142,9 @@ class Deliveries:
             self._held.append((handler, event))
             self._tasks.spawn(self._release_after(event, mishap.seconds))
 
-    def _take(self, code: str) -> Mishap | None:
+    def _take(self, event: Event) -> Mishap | None:
         for mishap in self.mishaps:
-            if fnmatchcase(code, mishap.event) and mishap.times != 0:
+            if mishap.strikes(event):
                 if mishap.times is not None:
                     mishap.times -= 1
                 return mishap

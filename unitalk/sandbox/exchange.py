@@ -15,7 +15,8 @@ from unitalk.sandbox.bodies import Body
 from unitalk.sandbox.book import TRANSFER_RING_SECONDS, CallBook, Facts
 from unitalk.sandbox.delivery import Deliveries
 from unitalk.sandbox.envelope import ApiError
-from unitalk.sandbox.model import Dialer, DialerPhone, SandboxCall
+from unitalk.sandbox.model import Dialer, DialerPhone, DialOutcome, Operator, SandboxCall
+from unitalk.sandbox.operators import Operators
 from unitalk.sandbox.options import Options
 from unitalk.sandbox.outcomes import Outcomes
 from unitalk.sandbox.player import Player
@@ -24,6 +25,8 @@ from unitalk.sandbox.walltime import wall
 
 LINES = ("380440000001", "380440000002")
 DIALER = 77
+LEAST_WAIT = 0.05
+"""Seconds that a callee waits at least before he is lost: time to find him an operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,9 @@ class Ring:
     number: str
     meta: str | None
     call: SandboxCall | None
-    """None when the operator did not pick up and no events came of it."""
+    """None when the operator did not pick up and neither events nor history know of it."""
+    client_rang: bool = True
+    """False when only the operator's phone made a sound: the client was busy, did not exist, …"""
 
 
 class Exchange:
@@ -48,7 +53,7 @@ class Exchange:
         base_url: str,
         zone: ZoneInfo,
         random: Random,
-        statuses: dict[str, str],
+        operators: list[Operator],
     ) -> None:
         self.clock = clock
         self.random = random
@@ -56,12 +61,13 @@ class Exchange:
         self.options = Options()
         self.outcomes = Outcomes()
         self.outer_lines = list(LINES)
-        self.statuses = statuses
+        self.operators = operators
         self.rings: list[Ring] = []
         self._tasks = Tasks()
         self._book = CallBook(clock, random, zone, base_url)
         self._deliveries = Deliveries(clock, http, self.options, self._tasks)
         self._player = Player(clock, self._book, self.options, self._deliveries, self._tasks)
+        self.desk = Operators(clock, self._book, operators, random)
 
     @property
     def calls(self) -> list[SandboxCall]:
@@ -71,6 +77,11 @@ class Exchange:
     def busy_lines(self) -> set[str]:
         """Numbers that ring or talk at this moment."""
         return self._book.busy_lines()
+
+    @property
+    def statuses(self) -> dict[str, str]:
+        """Inner line → WORK or PAUS, as the PBX has it now."""
+        return self.desk.statuses
 
     # -- calls ------------------------------------------------------------------------------------------
 
@@ -195,6 +206,10 @@ class Exchange:
         self._book.hang_up(call)
         self._player.replay(call)
 
+    def rings_for(self, meta: str) -> list[Ring]:
+        """The rings that carried this `meta`: more than one is a client rung twice."""
+        return [ring for ring in self.rings if ring.meta == meta]
+
     def webhooks_for(self, call: SandboxCall) -> list[Body]:
         """The Standard JSON bodies of the whole call, in order, for posting by hand."""
         return self._player.bodies(call)
@@ -209,14 +224,23 @@ class Exchange:
         outcome = self.outcomes.pick(number)
         if outcome.error is not None:
             raise ApiError(outcome.error)
+        answers = outcome.operator == "answers"
         call = None
-        state = outcome.state if outcome.operator == "answers" else "NOANSWER"
-        if outcome.operator == "answers" or outcome.operator_events:
-            facts = Facts(at=self.clock.now() + outcome.operator_seconds, meta=meta)
+        if answers or outcome.operator_events or outcome.operator_history:
             call = self.outgoing(
-                sip, number, state=state, talk=outcome.talk, ring_seconds=outcome.ring_seconds, facts=facts
+                sip,
+                number,
+                state=outcome.state if answers else "NOANSWER",
+                talk=outcome.talk,
+                ring_seconds=outcome.ring_seconds,
+                facts=Facts(
+                    at=self.clock.now() + outcome.operator_seconds,
+                    meta=meta,
+                    deliver=answers or outcome.operator_events,
+                ),
             )
-        self.rings.append(Ring(self.clock.now(), sip, number, meta, call))
+        rang = answers and outcome.state in lives.CLIENT_RANG
+        self.rings.append(Ring(self.clock.now(), sip, number, meta, call, rang))
 
     def _originate_call(self, number: str, line: str | None, meta: str | int | None) -> None:
         outcome = self.outcomes.pick(number)
@@ -234,21 +258,27 @@ class Exchange:
             )
         )
 
-    def _dial_phone(self, dialer: Dialer, phone: DialerPhone) -> SandboxCall:
+    def _dial_phone(self, dialer: Dialer, phone: DialerPhone) -> tuple[SandboxCall, DialOutcome]:
+        """One attempt. A callee who picks up is nobody's until `_connect` finds an operator."""
         outcome = self.outcomes.pick(phone.number)
-        free = [line for line, status in self.statuses.items() if status == "WORK"]
-        operator = outcome.operator_line or (self.random.choice(free) if free else None)
-        state = outcome.state if operator is not None or outcome.state != "ANSWER" else "ANSW_NF_OP"
-        return self.autodial(
+        answered = outcome.state == "ANSWER"
+        call = self.autodial(
             phone.number,
-            outcome=state,
-            operator=operator or "",
+            outcome="ANSW_NF_OP" if answered else outcome.state,
+            operator="",
             talk=outcome.talk,
             ring_seconds=outcome.ring_seconds,
-            wait=outcome.wait,
+            wait=max(outcome.wait, LEAST_WAIT) if answered else outcome.wait,
             dialer=dialer.id,
             facts=Facts(meta=phone.meta),
         )
+        return call, outcome
+
+    def _connect(self, call: SandboxCall, outcome: DialOutcome) -> None:
+        operator = self.desk.take(call.number, outcome.operator_line)
+        if operator is not None:
+            self._book.connect(call, operator, outcome.wait, outcome.talk)
+            self._player.replay(call)
 
     def _one_more_call(self, date_to: str) -> None:
         """A missed call that began within the window somebody is reading, so that his pages shift."""

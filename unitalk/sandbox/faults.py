@@ -30,6 +30,7 @@ Kind = Literal[
     "lost",  # the work is done, the answer is not sent
     "refused_before",  # the connection drops and nothing was done
     "late",  # the answer is lost, the work is done `seconds` later
+    "hang",  # no answer for `seconds`, then the connection drops; nothing was done
     "slow",  # the work is done, the answer comes `seconds` later
     "truncated",  # the work is done, the answer is cut (`keep` of it comes)
     "drip",  # the answer comes `chunk` bytes at a time, every `seconds`
@@ -44,7 +45,8 @@ class Fault:
     """`match`: a glob over methods (`phones/*`, `history/get`, `autodial/action:START`), or `recording`.
 
     `skip` lets so many matching requests pass first; `times` None is for ever; `where` looks at the
-    parameters. `how` is the way a lost connection ends.
+    parameters, `number` is a glob over the one called `number` (the client of `phones/directCall`, the
+    inner line of `phones/inner/setStatus`). `how` is the way a lost connection ends.
     """
 
     match: str
@@ -52,6 +54,7 @@ class Fault:
     times: int | None = 1
     skip: int = 0
     where: Callable[[Mapping[str, Any]], bool] | None = None
+    number: str | None = None
     status: int = 502
     content: Literal["html", "json"] = "html"
     effect: bool = False
@@ -90,6 +93,8 @@ class Faults:
                 continue
             if fault.where is not None and not fault.where(params):
                 continue
+            if fault.number is not None and not fnmatchcase(str(params.get("number", "")), fault.number):
+                continue
             if fault.skip:
                 fault.skip -= 1
                 continue
@@ -109,6 +114,9 @@ async def respond(
     """Do the work, or not, and answer as the fault wants it."""
     if fault is None:
         return work()
+    if fault.kind == "hang":
+        await clock.sleep(fault.seconds)
+        return Dropped(fault.how)
     before = _without_work(fault)
     if before is not None:
         if fault.effect:

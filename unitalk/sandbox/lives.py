@@ -18,6 +18,8 @@ Transfers = Sequence[tuple[str, float]]
 REACHED_WITHOUT_OPERATOR = frozenset({"ANSW_NF_OP", "ANSW_RJCT", "ANSW_OP_NA"})
 # Outcomes that are told without the number having rung at all.
 NEVER_RANG = frozenset({"CLIENT_CALLED", "AUDIO_ERR", "WRONG_DIR", "WRONGDIR", "CANCEL", "AUTOCANCEL"})
+# Outcomes of a plain call in which the client's phone made a sound (§3.4).
+CLIENT_RANG = frozenset({"ANSWER", "NOANSWER"})
 
 
 def waves(ring: Ring) -> list[tuple[str, ...]]:

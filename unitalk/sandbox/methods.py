@@ -13,14 +13,12 @@ from typing import Any
 from unitalk.sandbox.autodial import Autodial
 from unitalk.sandbox.envelope import SUCCESS, ApiError, ApiRequest
 from unitalk.sandbox.history import History
-from unitalk.sandbox.model import Operator
+from unitalk.sandbox.operators import Operators
 from unitalk.sandbox.options import Options
 
 Method = Callable[[ApiRequest], Any]
 DirectCall = Callable[[str, str, str | None], None]
 Originate = Callable[[str, str | None, str | int | None], None]
-
-STATUSES = frozenset({"WORK", "PAUS"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +35,14 @@ class Methods:
     def __init__(
         self,
         options: Options,
-        operators: list[Operator],
-        statuses: dict[str, str],
+        desk: Operators,
         history: History,
         autodial: Autodial,
         direct_call: DirectCall,
         originate: Originate,
     ) -> None:
         self._options = options
-        self._operators = operators
-        self._statuses = statuses
+        self._desk = desk
         self._autodial = autodial
         self._direct_call = direct_call
         self._originate = originate
@@ -75,7 +71,7 @@ class Methods:
     def _phones_direct_call(self, request: ApiRequest) -> Mapping[str, Any]:
         """Form fields only: JSON is untested with the vendor, so here it does not work (§4.1)."""
         sip, number = request.form.get("sip", ""), request.form.get("number", "")
-        operator = next((one for one in self._operators if one.extension == sip and sip), None)
+        operator = self._desk.find(sip)
         if operator is None:
             raise ApiError("Sip not found")
         if not operator.online:
@@ -96,17 +92,13 @@ class Methods:
     def _set_status(self, request: ApiRequest) -> Mapping[str, Any]:
         """Query parameters, no body (§4.3)."""
         number, status = request.query.get("number", ""), request.query.get("status", "")
-        if number not in self._statuses:
-            raise ApiError("Number not found")
-        if status not in STATUSES:
-            raise ApiError("Wrong status")
-        self._statuses[number] = status
+        self._desk.set_status(number, status)
         return SUCCESS
 
     def _users_list(self, request: ApiRequest) -> Any:  # noqa: ARG002  the body is always `{}`
         users = [
             {"id": one.id, "firstName": one.first_name, "lastName": one.last_name, "line": one.line}
-            for one in self._operators
+            for one in self._desk.operators
         ]
         wrapper = self._options.users_wrapper
         return users if wrapper is None else {wrapper: users}

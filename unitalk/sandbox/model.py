@@ -48,6 +48,10 @@ CAUSES: Mapping[str, int | None] = {
 }
 
 
+# Outcomes of a dialer's attempt after which the number is tried again.
+TRY_AGAIN = frozenset({"NOANSWER", "BUSY", "UNREACHABLE", "FAIL", "BUSYOUT", "ANSWERING_MACHINE"})
+
+
 @dataclass(slots=True)
 class Step:
     """One webhook of a call's life: when it happens and what is particular to it."""
@@ -145,8 +149,13 @@ class Dialer:
     audios: list[int] = field(default_factory=list)
     phones: list[DialerPhone] = field(default_factory=list)
     channels: int = 2
+    """Calls at one time."""
     max_attempts: int = 2
     retry_pause: float = 5.0
+    """Seconds from the end of an attempt to the next one with that number."""
+    try_again: frozenset[str] = TRY_AGAIN
+    stops_when_done: bool = True
+    """False: the dialer goes on RUNNING with an empty list, and dials at once what is added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +163,8 @@ class DialOutcome:
     """What will happen to a call that the API starts: `phones/directCall`, `calls/originateNew`, the dialer.
 
     `error` refuses the request itself. `operator` says what the operator's phone does when it rings
-    first; whether events exist when he does not pick up is unknown (§5), so `operator_events` chooses.
+    first; whether events exist when he does not pick up is unknown (§5), so `operator_events` chooses,
+    and `operator_history` whether at least the history knows of it.
     """
 
     state: str = "ANSWER"
@@ -162,6 +172,7 @@ class DialOutcome:
     operator: Literal["answers", "silent"] = "answers"
     operator_seconds: float = 2.0
     operator_events: bool = False
+    operator_history: bool = False
     operator_line: str | None = None
     ring_seconds: float = 4.0
     talk: float = 8.0

@@ -5,6 +5,7 @@ Every field is one unknown of unitalk.md §6 turned into a switch, so that a tes
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,18 +31,26 @@ class Options:
     history_warning: str | None = None
     history_grows: int = 0
     """So many new calls appear before each further page, and shift it."""
+    meta_in_history: bool = True
+    """Whether rows of `history/get` and `GET_CALLS_HISTORY` carry `meta`."""
 
     # webhooks (§3)
     answer_state: Literal["ANSWER"] | None = None
     """`state` on CALL_ANSWER is null in the samples, perhaps ANSWER in life."""
     transfer_to: Literal["all", "last", "first"] = "all"
     """Whose line END names after a transfer."""
+    meta_events: Collection[str] | None = None
+    """Events of plain calls that carry `meta`; None: all, `()`: none (§4.1: in which is unknown)."""
+    autodial_meta_events: Collection[str] | None = None
+    """The same for a dialer's calls (§3.8)."""
     inner_events: bool = True
     autodial_flat: bool = False
     """END of a dialer's call as the flat `callState` body."""
     autodial_also_plain: bool = False
     """Each event of a dialer's call comes a second time as a plain event."""
     autodial_in_history: bool = True
+    autodial_shows: Literal["meta", "numbers", "nothing"] = "meta"
+    """What GET_WITH_DATA tells of a dialer's phones (§4.6): with `meta`, without it, or no list at all."""
     webhook_timeout: float = 10.0
     webhook_retries: int = 0
     """The vendor's retry is unknown; none by default."""

@@ -17,12 +17,14 @@ from starlette.applications import Starlette
 from bitrix_app.core.ports import Clock, Http
 from unitalk.sandbox.autodial import Autodial
 from unitalk.sandbox.delivery import Delivery, Handler, Mishap, Shape
+from unitalk.sandbox.dialling import Dialling
 from unitalk.sandbox.envelope import RequestLine
-from unitalk.sandbox.exchange import Exchange
+from unitalk.sandbox.exchange import DIALER, Exchange
 from unitalk.sandbox.faults import Faults
 from unitalk.sandbox.history import History
 from unitalk.sandbox.methods import Message, Methods
 from unitalk.sandbox.model import Dialer, Operator
+from unitalk.sandbox.operators import Offer, StatusChange
 from unitalk.sandbox.recordings import Recordings
 from unitalk.sandbox.server import Server
 
@@ -55,18 +57,17 @@ class SandboxPbx(Exchange):
             base_url,
             ZoneInfo(timezone),
             Random(seed),  # noqa: S311  repeatable demo traffic, no secrets
-            {one.extension: "WORK" for one in operators if one.extension is not None},
+            operators,
         )
         self.base_url = base_url.rstrip("/")
         self.api_key = api_key
-        self.operators = operators
         self.faults = Faults()
         self.webhook_url: str | None = None
-        self._autodial = Autodial(clock, self._book, self._deliveries, self._tasks, self._dial_phone)
+        self._dialling = Dialling(clock, self._deliveries, self._tasks, self._dial_phone, self._connect)
+        self._autodial = Autodial(clock, self._book, self.options, self._dialling)
         self._methods = Methods(
             self.options,
-            self.operators,
-            self.statuses,
+            self.desk,
             History(clock, self._book, self.options, self._one_more_call),
             self._autodial,
             self._direct_call,
@@ -92,8 +93,9 @@ class SandboxPbx(Exchange):
     async def running(self) -> AsyncIterator[SandboxPbx]:
         """Calls made inside are lived: their webhooks leave at their times; dialers work."""
         self._tasks.running = True
+        self._dialling.forget()
         for dialer in self.dialers.values():
-            self._autodial.resume(dialer)
+            self._dialling.resume(dialer)
         try:
             yield self
         finally:
@@ -121,11 +123,36 @@ class SandboxPbx(Exchange):
         self._deliveries.handlers.clear()
         self.webhook_url = None
 
+    # -- acts of the cabinet ------------------------------------------------------------------------------
+
+    def start_dialer(self, dialer: int = DIALER) -> None:
+        """The cabinet's button; the API has START."""
+        self._dialling.start(self.dialers[dialer])
+
+    def stop_dialer(self, dialer: int = DIALER) -> None:
+        """The cabinet's button; the API has STOP. Calls in flight end by themselves."""
+        self._dialling.stop(self.dialers[dialer])
+
     # -- inspection ---------------------------------------------------------------------------------------
 
     @property
     def dialers(self) -> dict[int, Dialer]:
         return self._autodial.dialers
+
+    @property
+    def offers(self) -> list[Offer]:
+        """Each callee of a dialer who was given to an operator, in order."""
+        return self.desk.offers
+
+    @property
+    def status_changes(self) -> list[StatusChange]:
+        """What `phones/inner/setStatus` has changed, in order; repeats of the same status are in it."""
+        return self.desk.changes
+
+    @property
+    def status_errors(self) -> dict[str, str]:
+        """Inner line → the text with which `setStatus` refuses it; write to it."""
+        return self.desk.errors
 
     @property
     def messages(self) -> list[Message]:

@@ -74,10 +74,11 @@ class Player:
             self._book.save(call)
         body = webhook_body(call, step, self._options)
         words = template_fields(call, step, self._options)
-        events = [Event(handler_code(call, step), body, words, call.live_id)]
+        facts = (words, call.live_id, call.direction, call.number)
+        events = [Event(handler_code(call, step), body, *facts)]
         if call.dialer_id is not None and self._options.autodial_also_plain:
             plain = without_dialer(body)
-            events.append(Event(str(plain["event"]), plain, words, call.live_id))
+            events.append(Event(str(plain["event"]), plain, *facts))
         return events
 
 

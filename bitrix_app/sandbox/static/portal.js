@@ -20,14 +20,15 @@ const portal = {
     const hit = /^\/crm\/(lead|deal|contact|company)\/details\/(\d+)\//.exec(path);
     const record = hit && state.feed.records.find((one) => one.kind.toLowerCase() === hit[1] && one.id === Number(hit[2]));
     if (!record) return false;
-    slide(record.title, closed, (body) => body.append(views.timeline(record, act)));
+    slide(record.title, closed, (body) => body.append(views.timeline(record, act, state.feed)));
     return true;
   },
 };
 
 const act = {
   choose(key) { state.record = key; draw(true); },
-  call: (number, record) => post('/sandbox/call', { user: state.user, number, entity_type: record.kind === 'DEAL' ? '' : record.kind, entity_id: record.id }).then(poll),
+  call: (number, record) => press(number, record.kind === 'DEAL' ? {} : { entity_type: record.kind, entity_id: record.id }),
+  widget: (one, record) => slide(one.title, null, (body) => new AppFrame(body, { user: state.user, placement: one.code, handler: one.handler, record: record.id }, portal).show()),
   action(action, activity) {
     if (action?.type === 'openRestApp') {
       const facts = { entityTypeId: activity.entity_type, entityId: activity.entity_id, activityId: activity.id, ...action.actionParams };
@@ -37,6 +38,15 @@ const act = {
     }
   },
 };
+
+function say(text) { find('said').textContent = text; }
+
+function press(number, entity = {}) {
+  return post('/sandbox/call', { user: state.user, number, ...entity }).then((answer) => {
+    say(answer.call_id ? '' : 'Bitrix24 did not give this call to Unitalk: it is not the line for outgoing calls.');
+    return poll();
+  });
+}
 
 function slide(title, closed, fill) {
   const body = el('div', {});
@@ -60,7 +70,8 @@ function draw(force = false) {
   const where = section();
   find('menu').replaceChildren(...Object.entries(SECTIONS).map(([key, name]) => el('a', { href: `#${key}`, 'aria-current': key === where ? 'page' : null }, name)));
   drawBell(feed);
-  drawDial(feed);
+  drawActs(feed);
+  drawClock(feed);
   drawCards(feed);
   drawFaults(feed.faults);
   if (where === 'app') {
@@ -74,7 +85,7 @@ function draw(force = false) {
   }
   state.app?.close();
   state.app = null;
-  const print = where + state.user + state.record + JSON.stringify([feed.calls, feed.pending, feed.records, feed.drive]);
+  const print = where + state.user + state.record + JSON.stringify([feed.calls, feed.pending, feed.records, feed.drive, feed.bound, feed.placements]);
   if (!force && print === state.shown) return; // nothing new: leave playing recordings alone
   state.shown = print;
   find('title').textContent = SECTIONS[where];
@@ -83,9 +94,22 @@ function draw(force = false) {
 }
 
 // Bitrix24 offers a telephony app's buttons only when the app listens for them.
-function drawDial(feed) {
+function drawActs(feed) {
   find('dial').hidden = !feed.bound.includes('ONEXTERNALCALLSTART');
   find('callback').hidden = !feed.bound.includes('ONEXTERNALCALLBACKSTART');
+  find('acts').hidden = find('dial').hidden && find('callback').hidden;
+}
+
+const DAYS = { OPENED: ['Clocked in', 'good'], PAUSED: ['On a break', 'live'], CLOSED: ['Clocked out', ''], EXPIRED: ['Day not closed', 'bad'] };
+const MAY = { in: ['CLOSED', 'PAUSED', 'EXPIRED'], pause: ['OPENED'], out: ['OPENED', 'PAUSED', 'EXPIRED'] };
+
+function drawClock(feed) {
+  const status = feed.users.find((one) => one.id === state.user)?.time_status ?? 'CLOSED';
+  const [name, look] = DAYS[status] ?? [status, ''];
+  const badge = find('clock-state');
+  if (badge.textContent !== name) badge.textContent = name;
+  badge.className = `badge ${look}`;
+  for (const button of document.querySelectorAll('[data-clock]')) button.disabled = !MAY[button.dataset.clock].includes(status);
 }
 
 function drawBell(feed) {
@@ -95,17 +119,23 @@ function drawBell(feed) {
   find('notices').replaceChildren(...(items.length ? items : [el('li', {}, 'No notifications')]));
 }
 
+const CARD_TITLES = { incoming: 'Incoming call', outgoing: 'Outgoing call', callback: 'Callback' };
+const REASONS = { 304: 'No answer', 486: 'Busy', 404: 'No such number', 480: 'Not available' };
+
 function drawCards(feed) {
   const host = find('cards');
-  const shown = feed.cards.slice(0, CARDS_MOST);
-  const wanted = new Map(shown.map((card) => [card.call_id + card.screens, card]));
+  const over = feed.ended.map((card) => ({ ...card, over: true })); // closed, but the reason is still to be read
+  const all = [...over, ...feed.cards];
+  const shown = all.slice(0, CARDS_MOST);
+  const wanted = new Map(shown.map((card) => [(card.over ? 'over ' : '') + card.call_id + card.screens, card]));
   const more = find('cards-more');
-  more.textContent = `and ${feed.cards.length - shown.length} more`;
-  more.hidden = feed.cards.length === shown.length;
+  more.textContent = `and ${all.length - shown.length} more`;
+  more.hidden = all.length === shown.length;
   for (const node of [...host.children]) if (node !== more && !wanted.delete(node.dataset.call)) node.remove();
   for (const [id, card] of wanted) {
-    const node = el('div', { class: 'card' }, el('small', {}, card.direction === 'incoming' ? 'Incoming call' : 'Outgoing call'),
+    const node = el('div', { class: card.over ? 'card over' : 'card' }, el('small', {}, card.over ? 'Call ended' : CARD_TITLES[card.direction]),
       el('strong', {}, card.client || 'Unknown client'), card.number, el('small', {}, ` · ${card.line || 'no line'}`),
+      card.over && el('p', { class: 'reason' }, `✕ ${card.reason || REASONS[card.code] || `Not connected (${card.code})`}`),
       card.screens.length > 0 && el('small', { class: 'screens' }, `On the screen of ${card.screens.join(', ')}`));
     node.dataset.call = id;
     more.before(node);
@@ -129,11 +159,11 @@ function drawFaults(faults) {
   find('faults-state').className = on.length ? 'badge bad' : 'badge good';
 }
 
-const press = (code) => post('/sandbox/fault', { code }).then((answer) => drawFaults(answer.faults));
+const arm = (code) => post('/sandbox/fault', { code }).then((answer) => drawFaults(answer.faults));
 
 function faultCard(one) {
   const card = el('div', { class: 'fault' },
-    el('p', {}, el('button', { type: 'button', 'aria-describedby': `fault-${one.code}`, onclick: () => press(one.code) }, one.title), el('span', { class: 'badge bad', hidden: true })),
+    el('p', {}, el('button', { type: 'button', 'aria-describedby': `fault-${one.code}`, onclick: () => arm(one.code) }, one.title), el('span', { class: 'badge bad', hidden: true })),
     el('p', { id: `fault-${one.code}` }, one.does, el('span', { class: 'muted' }, ` Watch: ${one.watch}`)));
   card.dataset.fault = one.code;
   return card;
@@ -154,10 +184,16 @@ async function poll() {
   draw();
 }
 
-find('calm').addEventListener('click', () => press('calm'));
+find('calm').addEventListener('click', () => arm('calm'));
 find('user').addEventListener('change', (event) => { state.user = Number(event.target.value); state.shown = ''; poll(); });
-find('dial').addEventListener('submit', (event) => { event.preventDefault(); post('/sandbox/call', { user: state.user, number: find('number').value }).then(poll); });
-find('callback').addEventListener('click', () => post('/sandbox/callback', { number: find('number').value }).then(poll));
+find('dial').addEventListener('submit', (event) => { event.preventDefault(); press(find('number').value); });
+find('callback').addEventListener('submit', (event) => {
+  event.preventDefault();
+  post('/sandbox/callback', Object.fromEntries(new FormData(event.target))).then(() => { say('The form was sent.'); return poll(); });
+});
+for (const button of document.querySelectorAll('[data-clock]')) {
+  button.addEventListener('click', () => post('/sandbox/clock', { user: state.user, act: button.dataset.clock }).then(poll));
+}
 window.addEventListener('hashchange', () => { if (state.feed) draw(); });
 setInterval(() => { if (!document.hidden) poll(); }, POLL_MS);
 poll();

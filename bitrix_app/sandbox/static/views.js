@@ -45,13 +45,28 @@ export function clients(feed, state, act) {
   if (!feed.records.length) return el('p', { class: 'empty' }, 'No clients yet.');
   const key = (one) => `${one.kind}-${one.id}`;
   const chosen = feed.records.find((one) => key(one) === state.record) ?? feed.records[0];
-  const list = feed.records.map((one) => el('button', {
+  const list = feed.records.map((one) => el('div', { class: 'row' }, el('button', {
     type: 'button', 'aria-pressed': key(one) === key(chosen) ? 'true' : 'false', onclick: () => act.choose(key(one)),
-  }, one.title || key(one), el('small', {}, `${one.kind.toLowerCase()} #${one.id} · ${one.stage || one.phones.join(', ')} · ${one.responsible}`)));
-  return el('div', { class: 'columns' }, el('div', { class: 'list' }, list), timeline(chosen, act));
+  }, one.title || key(one), el('small', {}, `${one.kind.toLowerCase()} #${one.id} · ${one.stage || one.phones.join(', ')} · ${one.responsible}`)), menu(one, feed, act)));
+  return el('div', { class: 'columns' }, el('div', { class: 'list' }, list), timeline(chosen, act, feed));
 }
 
-export function timeline(record, act) {
+const widgets = (record, place, feed) => feed.placements.filter((one) => one.code === `CRM_${record.kind}_${place}`);
+
+// The three dots of a list's row, as far as an application has put something there.
+function menu(record, feed, act) {
+  const entries = widgets(record, 'LIST_MENU', feed);
+  return entries.length > 0 && el('details', { class: 'menu-of' }, el('summary', { 'aria-label': `Menu of ${record.title}` }, '⋯'),
+    el('div', {}, entries.map((one) => el('button', { type: 'button', onclick: (event) => { event.target.closest('details').open = false; act.widget(one, record); } }, `${one.title}…`))));
+}
+
+// Bitrix24 makes a number a button where a telephony app listens for it.
+function phone(number, record, act, feed) {
+  if (!feed.bound.includes('ONEXTERNALCALLSTART')) return el('span', {}, number, ' ');
+  return el('span', { class: 'phone' }, number, el('button', { type: 'button', class: 'primary', 'aria-label': `Call ${number}`, onclick: () => act.call(number, record) }, 'Call'));
+}
+
+export function timeline(record, act, feed) {
   const events = record.activities.map((one) => el('article', { class: 'event' },
     el('h3', {}, one.subject || one.provider), el('time', {}, clock(one.started)), ' ',
     el('span', { class: one.completed ? 'badge good' : 'badge bad' }, one.completed ? '✓ done' : '! waiting'),
@@ -60,8 +75,10 @@ export function timeline(record, act) {
       ? el('div', { class: 'blocks' }, Object.values(one.blocks).map((inner) => block(inner, (action) => act.action(action, one))))
       : null));
   const notes = record.notes.map((one) => el('article', { class: 'event' }, one.title ? el('h3', {}, one.title) : null, el('p', {}, one.text)));
-  const phones = record.phones.map((number) => el('button', { class: 'link', type: 'button', onclick: () => act.call(number, record) }, number));
-  return el('section', { class: 'timeline' }, el('h2', {}, record.title), el('p', { class: 'muted' }, `${record.kind.toLowerCase()} #${record.id} ${record.stage} `, phones),
+  const phones = record.phones.map((number) => phone(number, record, act, feed));
+  const toolbar = widgets(record, 'DETAIL_TOOLBAR', feed).map((one) => el('button', { type: 'button', onclick: () => act.widget(one, record) }, `${one.title}…`));
+  return el('section', { class: 'timeline' }, el('header', {}, el('h2', {}, record.title), toolbar),
+    el('p', { class: 'muted' }, `${record.kind.toLowerCase()} #${record.id} ${record.stage} `), phones.length > 0 && el('p', {}, phones),
     events.length + notes.length ? [...events, ...notes] : el('p', { class: 'empty' }, 'Nothing has happened with this client yet.'));
 }
 
