@@ -21,6 +21,7 @@ from bitrix_app.bitrix.client import BitrixClient
 from bitrix_app.bitrix.drive import Drive
 from bitrix_app.bitrix.servers import AuthServers
 from bitrix_app.bitrix.tokens import TokenRefresher
+from bitrix_app.cards import Cards
 from bitrix_app.check import KINDS, Check, Report
 from bitrix_app.clock import SystemClock
 from bitrix_app.core.ports import Clock, Http
@@ -127,7 +128,8 @@ async def compose(
         upkeep = Upkeep(store, clock, client, refresher, directory, lines, pbx, addresses)
         owners = Owners(client, directory, clock)
         records, moving = Records(store, client), Moving(client)
-        outbox = Outbox(client, directory, owners, lines, filing, moving, upkeep, clock, records)
+        rooms = [Cards(store, client, directory, owners, clock)]
+        outbox = Outbox(client, directory, owners, lines, filing, moving, upkeep, clock, records, rooms)
 
         def nudge(portal: str) -> None:
             worker.nudge(portal)

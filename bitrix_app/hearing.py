@@ -13,11 +13,13 @@ from typing import Protocol
 from loguru import logger
 
 from bitrix_app.core.advance import advance
-from bitrix_app.core.events import CallEvent, Registered
+from bitrix_app.core.commands import Show
+from bitrix_app.core.events import CallEvent, Done, Registered
 from bitrix_app.core.jobs import Job
 from bitrix_app.core.lifecycle import IllegalMove
 from bitrix_app.core.portal import Portal
 from bitrix_app.core.store import Unit
+from bitrix_app.strays import unhear
 
 
 class Hearer(Protocol):
@@ -35,14 +37,18 @@ class Calls:
         call = await unit.call(job.portal, job.lane)
         if call is None:
             return
-        if isinstance(event, Registered):
+        if isinstance(event, Registered) or (isinstance(event, Done) and job.kind == Show.kind):
             event = replace(event, doubted_at=job.doubted_at)
         if not isinstance(event, CallEvent):
             raise TypeError(f"{type(event).__name__} is no event of a call")
         try:
-            await unit.apply(advance(call, event, now, portal.rules), now, job.correlation_id)
+            transition = advance(call, event, now, portal.rules)
         except IllegalMove as illegal:
             logger.error("call {}: {}", call.id, illegal)
+            return
+        await unit.apply(transition, now, job.correlation_id)
+        if isinstance(event, Registered):
+            await unhear(unit, portal, transition.call, now)
 
 
 class Hearers:

@@ -16,6 +16,7 @@ from bitrix_app.bitrix import telephony
 from bitrix_app.bitrix.client import BitrixClient
 from bitrix_app.bitrix.documents import layout_blocks
 from bitrix_app.bitrix.wire import RestCall
+from bitrix_app.cards import card_request
 from bitrix_app.core.abilities import OPTIONAL, absent_for
 from bitrix_app.core.call import Call
 from bitrix_app.core.commands import Finish, Hide, LayoutBlocks, Priority, Register, Show
@@ -185,31 +186,15 @@ class Outbox:
                 return Prepared(
                     request, lambda said: _with_owner(telephony.read_finished(said), owned), owned
                 )
-            case Show(extensions=extensions):
-                if not call.is_live:
-                    raise Moot("the call is over")
-                return await self._card(portal, job, call, extensions, telephony.show)
-            case Hide(extensions=extensions):
-                return await self._card(portal, job, call, extensions, telephony.hide)
+            case Show() | Hide():
+                said, told = await card_request(self._directory, portal, job, call)
+                return told if said is None else Prepared(said, lambda _: told)
             case LayoutBlocks():
                 if not (call.activity_id and call.crm_type and call.crm_id):
                     raise Moot("the call has no activity on a CRM record")
                 request = layout_blocks(call, portal.settings.zone_of(call.line), portal.language)
                 return Prepared(request, lambda _: Done(job.key))
         raise Moot(f"nobody delivers {job.kind}")
-
-    async def _card(
-        self,
-        portal: Portal,
-        job: Job,
-        call: Call,
-        extensions: tuple[str, ...],
-        say: Callable[[str, list[int]], RestCall],
-    ) -> Prepared:
-        users = await self._directory.users_of(portal, extensions)
-        if not users:
-            raise Moot("none of the extensions has a user in Bitrix24")
-        return Prepared(say(call.bitrix_call_id or "", users), lambda _: Done(job.key))
 
     def _wait_for_a_late_register(self, call: Call) -> None:
         """A lost Register that lands now still finds its call unfinished and becomes the same one; after
@@ -307,7 +292,7 @@ class Outbox:
             if row is not None:
                 return _with_owner(row.finished, said.owned)
         if job.kind in ("show", "hide") and telephony.is_not_found(refused):
-            return Done(job.key)
+            return said.read(None)
         if job.kind == "layout" and refused.code in NO_LAYOUT:
             raise Moot("this portal cannot show our blocks on a call")
         raise _without_scope(job, refused)
@@ -421,7 +406,7 @@ def _registered(result: Any, choice: Choice, command: Register, call: Call, port
     read = telephony.read_registered(result, choice.user_id, command.extension, choice.matched)
     country = portal.settings.country
     note = no_client_note(read, call, country, crm_create=command.crm_create, answer=result)
-    return replace(read, note=note or read.note)
+    return replace(read, note=note or read.note, shown=command.show)
 
 
 def _with_owner(finished: Finished, owned: Owned | None) -> Finished:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from bitrix_app.core import lifecycle
+from bitrix_app.core import cards, lifecycle
 from bitrix_app.core.call import Call, Kept, Recording
 from bitrix_app.core.commands import (
     AttachRecording,
@@ -17,16 +17,15 @@ from bitrix_app.core.commands import (
     FetchRecording,
     FileDocument,
     Finish,
-    Hide,
     LayoutBlocks,
     Priority,
     Register,
-    Show,
     UpdateRecord,
 )
 from bitrix_app.core.dispositions import pasts_of, records_owed, status_code
 from bitrix_app.core.events import (
     CallEvent,
+    CardsHidden,
     Direction,
     Disposed,
     DocumentFiled,
@@ -41,7 +40,9 @@ from bitrix_app.core.events import (
     RecordingCopied,
     RecordingFetched,
     Registered,
+    ResponsibleFound,
     Step,
+    Unheard,
 )
 from bitrix_app.core.facts import merged, with_report
 from bitrix_app.core.lifecycle import IllegalMove, Move, Phase
@@ -55,8 +56,6 @@ REGISTER_AFTER: Final = 3.0
 """Seconds after the first event at which a call without a known extension is registered."""
 NO_END_AFTER: Final = 3 * 3600.0
 """Seconds after which a call that never ended is closed as unknown (unitalk.md §5)."""
-CARD_LIFE: Final = 60.0
-"""Seconds after which opening or closing a card is no longer worth saying."""
 DOCUMENT_AFTER: Final = 600.0
 """Seconds after Finish at which the document is filed even though the recording is not there."""
 
@@ -66,6 +65,8 @@ def advance(call: Call, event: CallEvent, now: float, rules: Rules) -> Transitio
     match event:
         case PbxReport():
             return _reported(call, event, now, rules)
+        case Due(reason=cards.WAKE):
+            return cards.swept(call, now)
         case Due(reason="register"):
             return _register(call, rules) if call.is_live else Transition(call)
         case Due(reason="no_end"):
@@ -76,10 +77,19 @@ def advance(call: Call, event: CallEvent, now: float, rules: Rules) -> Transitio
             if call.bitrix_call_id or call.heard_bitrix_id:
                 return Transition(call)
             return Transition(replace(call, heard_bitrix_id=event.bitrix_call_id))
+        case Unheard():
+            is_so = call.heard_bitrix_id == event.bitrix_call_id
+            return Transition(replace(call, heard_bitrix_id=None) if is_so else call)
         case Registered():
-            return _registered(call, event)
+            return _registered(call, event, now, rules)
+        case ResponsibleFound():
+            return cards.found(call, event, now)
+        case CardsHidden():
+            return cards.hidden(call, event, now)
+        case Done(doubted_at=float(since)):
+            return cards.doubted(call, since, now)
         case Finished():
-            return _finished(call, event, now, rules)
+            return cards.closed(_finished(call, event, now, rules))
         case RecordingFetched():
             state = Recording.FETCHED if call.recording in _UNFETCHED else call.recording
             return Transition(
@@ -116,6 +126,8 @@ def advance(call: Call, event: CallEvent, now: float, rules: Rules) -> Transitio
         case Disposed():
             notes = (*call.notes, event.note) if event.note and event.note not in call.notes else call.notes
             return Transition(replace(call, notes=notes), remember=(event.past,))
+        case GivenUp(kind="show"):
+            return cards.doubted(call, now, now)
         case GivenUp():
             return _given_up(call, event, rules)
         case Due() | Done():
@@ -143,7 +155,7 @@ def _reported(call: Call, event: PbxReport, now: float, rules: Rules) -> Transit
     if not was_live:
         return _late(call, known, rules)
     if event.step is Step.ENDED:
-        return _ended(known, rules)
+        return _ended(known, now, rules)
     moved = _cards(known, event, now, rules)
     wakes = moved.wakes
     if call.phase is Phase.ANNOUNCED and call.pbx_id is None:  # the first we hear of it
@@ -155,33 +167,14 @@ def _reported(call: Call, event: PbxReport, now: float, rules: Rules) -> Transit
 
 def _cards(call: Call, event: PbxReport, now: float, rules: Rules) -> Transition:
     """A live call: register it when an agent is known, then keep the cards where it rings."""
-    if event.step is Step.ANSWERED and call.legs:
-        wanted: tuple[str, ...] = (call.legs[-1].extension,)
-    elif event.step is Step.OFFERED or call.direction is Direction.OUT:
-        wanted = event.facts.extensions
-    else:
-        wanted = event.facts.extensions if not call.legs else ()
-    if not wanted:
+    who = cards.wanted(call, event, now)
+    if not who:
         return Transition(call)
-    owed: list[Owed] = []
-    if not call.register_owed:
-        registered = _register(call, rules, wanted[0])
-        call, owed = registered.call, list(registered.owed)
-    fresh = tuple(x for x in wanted if x not in call.shown)
-    if fresh:
-        owed.append(_card(Show(extensions=fresh), "show:" + ",".join(fresh), now))
-        call = replace(call, shown=call.shown + fresh)
-    if event.step is Step.ANSWERED:
-        others = tuple(x for x in call.shown if x not in wanted)
-        if others:
-            # the answer's own number in the key: a transfer back and forth hides each time anew
-            owed.append(_card(Hide(extensions=others), f"hide:{len(call.legs)}", now))
-            call = replace(call, shown=wanted)
-    return Transition(call, tuple(owed), unwake=("register",))
-
-
-def _card(command: Show | Hide, key: str, now: float) -> Owed:
-    return Owed(key, command, Priority.LIVE, needs=("register",), expires_at=now + CARD_LIFE)
+    if call.register_owed:
+        return cards.moved(call, event, who, now)
+    registered = _register(call, rules, who[0])
+    shown = cards.moved(registered.call, event, who, now)
+    return replace(shown, owed=(*registered.owed, *shown.owed))
 
 
 def _register(call: Call, rules: Rules, extension: str | None = None) -> Transition:
@@ -195,18 +188,20 @@ def _register(call: Call, rules: Rules, extension: str | None = None) -> Transit
         Priority.LIVE if show else Priority.FINISH,
         mutex=f"number:{number}" if create and (number := call.number or call.raw_number) else None,
     )
+    opened = (extension,) if extension and show else ()
     registered = replace(
         call,
         register_owed=True,
         register_extension=extension,
-        shown=merged(call.shown, (extension,)) if extension and show else call.shown,
+        shown=merged(call.shown, opened),
+        carded=merged(call.carded, opened),
     )
     return Transition(registered, (owed,), unwake=("register",))
 
 
-def _ended(call: Call, rules: Rules) -> Transition:
+def _ended(call: Call, now: float, rules: Rules) -> Transition:
     registered = _register(call, rules, call.owner)
-    call = replace(registered.call, shown=())
+    call, wakes = cards.ending(registered.call, now)
     outcome = call.outcome or Outcome.UNKNOWN
     answered = outcome is Outcome.ANSWERED
     finish = Finish(
@@ -218,7 +213,7 @@ def _ended(call: Call, rules: Rules) -> Transition:
     owed = [*registered.owed, Owed("finish", finish, Priority.FINISH, needs=("register",))]
     call, recording = _recording(call, rules)
     owed += recording
-    return Transition(call, tuple(owed), (), ("register", "no_end"), ("show", "hide"))
+    return Transition(call, tuple(owed), wakes, ("register", "no_end"), cards.KINDS)
 
 
 def _recording(call: Call, rules: Rules) -> tuple[Call, list[Owed]]:
@@ -288,17 +283,18 @@ def _never_ended(call: Call, now: float, rules: Rules) -> Transition:
         ended_at=now,
         notes=(*call.notes, note),
     )
-    return _ended(ended, rules)
+    return _ended(ended, now, rules)
 
 
 # --- told by the portal's answers ----------------------------------------------------------------
 
 
-def _registered(call: Call, event: Registered) -> Transition:
+def _registered(call: Call, event: Registered, now: float, rules: Rules) -> Transition:
     if call.bitrix_call_id == event.bitrix_call_id:
         return Transition(call)
     if call.bitrix_call_id is not None:
         raise IllegalMove(call.phase, Move.REGISTER, f"it already is {call.bitrix_call_id}")
+    call, sweep = cards.strayed(call, event.bitrix_call_id, now)
     registered = replace(
         call,
         phase=lifecycle.step(call.phase, Move.REGISTER),
@@ -312,7 +308,8 @@ def _registered(call: Call, event: Registered) -> Transition:
         created=event.created,
         notes=(*call.notes, event.note) if event.note else call.notes,
     )
-    return Transition(registered, unmatched_notice(registered))
+    told = Transition(registered, (*unmatched_notice(registered), *sweep))
+    return cards.registered(told, event, now, rules)
 
 
 def _finished(call: Call, event: Finished, now: float, rules: Rules) -> Transition:

@@ -13,6 +13,7 @@ from bitrix_app.core.commands import EnsureBindings, Priority, RefreshDirectory,
 BINDINGS_LANE: Final = "portal:bindings"
 DIRECTORY_LANE: Final = "portal:directory"
 TOKENS_LANE: Final = "portal:tokens"
+CARDS_LANE: Final = "portal:cards"
 
 
 def portal_work() -> tuple[tuple[str, Owed], ...]:

@@ -55,6 +55,7 @@ POLICIES: Final = MappingProxyType(
         "register": Policy(),
         "show": Policy(pauses=(1.0, 2.0, 5.0), live=True),
         "hide": Policy(pauses=(1.0, 2.0, 5.0, 10.0), live=True),
+        "find_responsible": Policy(pauses=(1.0, 2.0, 5.0, 10.0, 20.0, 40.0), live=True),
         "finish": Policy(),
         "fetch_recording": Policy(pauses=LATE_RECORDING),
     }
