@@ -32,7 +32,7 @@ USERS = {"2001": 11, "2002": 12, "2003": 13}
 DEFAULT, RESPONSIBLE = 1, 13
 CALL_ID = "externalCall.1"
 CARDS = (Register, Show, Hide, FindResponsible, Finish)
-KNOWN = {"crm_type": "CONTACT", "crm_id": 7}
+KNOWN: dict[str, Any] = {"crm_type": "CONTACT", "crm_id": 7}
 
 
 class Directory:
@@ -190,7 +190,7 @@ class Screens:
             self._doubt(key, one)
             return
         del self.jobs[key]
-        crm: dict[str, Any] = KNOWN if self.known else {}
+        crm = KNOWN if self.known else {}
         self.tell(Registered(CALL_ID, user, command.extension, doubted_at=one.doubted_at, **crm))
 
     def _doubt(self, key: str, one: Job) -> None:

@@ -59,7 +59,8 @@ def moved(call: Call, event: PbxReport, who: tuple[str, ...], now: float) -> Tra
         owed.append(_show(call, Show(extensions=fresh), "show:" + ",".join(fresh), now))
         if call.legs and event.step is not Step.ANSWERED:
             wakes = (Wake(now + RING_OVER, WAKE),)
-    call = replace(call, shown=call.shown + fresh, carded=merged(call.carded, fresh))
+    shown = call.shown + fresh
+    call = replace(call, shown=shown, carded=merged(call.carded, shown))
     if event.step is Step.ANSWERED:
         before = {*call.shown, *call.shown_users}
         call = _only(call, who[0])
