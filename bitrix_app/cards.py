@@ -59,14 +59,14 @@ async def card_request(
 async def _show(
     directory: Directory, portal: Portal, job: Job, call: Call, command: Show
 ) -> tuple[RestCall | None, CallEvent]:
-    if not call.is_live:
-        raise Moot("the call is over")
-    extensions, users = cards.to_show(call, command)
+    extensions, users = cards.to_show(call, command) if call.is_live else ((), ())
     those = await _users(directory, portal, extensions, users)
     if those:
         return telephony.show(call.bitrix_call_id or "", those), Done(job.key)
     if job.doubt:
         return None, Done(job.key)  # the earlier try may have opened it, so this must be heard of
+    if not call.is_live:
+        raise Moot("the call is over")
     if extensions:
         raise Moot("none of the extensions has a user in Bitrix24")
     raise Moot("somebody else has answered")

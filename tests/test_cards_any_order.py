@@ -308,6 +308,18 @@ def test_a_hide_is_repeated_until_the_portal_takes_it(begin: list[Any], acts: li
     assert screens.open == set()
 
 
+def test_a_lost_show_that_ran_out_before_it_was_tried_again_leaves_nothing() -> None:
+    screens = Screens()
+    play(screens, [("offered", ["2001", "2002"]), ("say", "done"), ("say", "late"), ("answered", "2001")])
+    while screens.jobs.get("hide:1"):
+        screens.jobs["show:2002"] = screens.jobs.pop("show:2002")  # throttled: everything else goes first
+        screens.say("done")
+    screens.pass_time(61, work=False)
+    assert screens.open == {11, 12}, "it has landed"
+    screens.settle()
+    screens.assert_the_talkers_alone()
+
+
 def test_what_is_asked_of_the_portal_for_one_call_stays_little() -> None:
     screens = Screens()
     play(screens, [("new",), ("offered", ["2001", "2002"]), ("pass", 4.0, True), ("answered", "2002")])

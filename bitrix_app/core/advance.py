@@ -86,8 +86,6 @@ def advance(call: Call, event: CallEvent, now: float, rules: Rules) -> Transitio
             return cards.found(call, event, now)
         case CardsHidden():
             return cards.hidden(call, event, now)
-        case Done(doubted_at=float(since)):
-            return cards.doubted(call, since, now)
         case Finished():
             return cards.closed(_finished(call, event, now, rules))
         case RecordingFetched():
@@ -127,7 +125,9 @@ def advance(call: Call, event: CallEvent, now: float, rules: Rules) -> Transitio
             notes = (*call.notes, event.note) if event.note and event.note not in call.notes else call.notes
             return Transition(replace(call, notes=notes), remember=(event.past,))
         case GivenUp(kind="show"):
-            return cards.doubted(call, now, now)
+            return cards.shown(call, event, now)
+        case Done(key=key) if key in call.shows_open or event.doubted_at is not None:
+            return cards.shown(call, event, now)
         case GivenUp():
             return _given_up(call, event, rules)
         case Due() | Done():

@@ -89,6 +89,8 @@ class Call:
     carded: tuple[str, ...] = ()
     """Extensions that may have got the card, hidden or not, until Finish closes it for all."""
     carded_users: tuple[int, ...] = ()
+    shows_open: tuple[str, ...] = ()
+    """Keys of Shows of which nothing was heard yet."""
     hides: int = 0
     """How many times hiding was owed."""
     cards_unsure_until: float | None = None

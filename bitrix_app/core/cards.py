@@ -13,7 +13,16 @@ from typing import Final
 
 from bitrix_app.core.call import Call
 from bitrix_app.core.commands import FindResponsible, Hide, Priority, Show, SweepCard
-from bitrix_app.core.events import CardsHidden, Direction, PbxReport, Registered, ResponsibleFound, Step
+from bitrix_app.core.events import (
+    CardsHidden,
+    Direction,
+    Done,
+    GivenUp,
+    PbxReport,
+    Registered,
+    ResponsibleFound,
+    Step,
+)
 from bitrix_app.core.facts import merged
 from bitrix_app.core.transition import Owed, Rules, Transition, Wake
 
@@ -52,22 +61,25 @@ def wanted(call: Call, event: PbxReport, now: float) -> tuple[str, ...]:
 
 def moved(call: Call, event: PbxReport, who: tuple[str, ...], now: float) -> Transition:
     """The cards go where the call goes; `who` is `wanted`, and Register is owed already."""
+    before = call
+    fresh = tuple(x for x in who if x not in call.shown)
+    call = replace(call, shown=call.shown + fresh, carded=merged(call.carded, call.shown + fresh))
+    answered = event.step is Step.ANSWERED
+    if answered:
+        call = _only(call, who[0])
+    users = tuple(u for u in call.shown_users if u not in before.shown_users)
     owed: list[Owed] = []
     wakes: tuple[Wake, ...] = ()
-    fresh = tuple(x for x in who if x not in call.shown)
-    if fresh:
-        owed.append(_show(call, Show(extensions=fresh), "show:" + ",".join(fresh), now))
-        if call.legs and event.step is not Step.ANSWERED:
+    if fresh or users:
+        key = "show:" + ",".join(fresh or who)
+        call, show = _show(call, Show(extensions=fresh, users=users), key, now)
+        owed.append(show)
+        if call.legs and not answered:
             wakes = (Wake(now + RING_OVER, WAKE),)
-    shown = call.shown + fresh
-    call = replace(call, shown=shown, carded=merged(call.carded, shown))
-    if event.step is Step.ANSWERED:
-        before = {*call.shown, *call.shown_users}
-        call = _only(call, who[0])
-        if before - {*call.shown, *call.shown_users}:
-            call, hide, wake = _hide(call, now)
-            owed.append(hide)
-            wakes = (wake,)
+    if {*before.shown, *before.shown_users} - {*call.shown, *call.shown_users}:
+        call, hide, wake = _hide(call, now)
+        owed.append(hide)
+        wakes = (wake,)
     return Transition(call, tuple(owed), wakes, unwake=("register",))
 
 
@@ -109,7 +121,7 @@ def found(call: Call, event: ResponsibleFound, now: float) -> Transition:
     """The responsible person sees the card too, unless somebody has answered meanwhile."""
     if not call.is_live or call.legs or event.user_id in call.shown_users:
         return Transition(call)
-    owed = _show(call, Show(users=(event.user_id,)), "show:responsible", now)
+    call, owed = _show(call, Show(users=(event.user_id,)), "show:responsible", now)
     call = replace(
         call,
         shown_users=merged_users(call.shown_users, event.user_id),
@@ -122,9 +134,16 @@ def hidden(call: Call, event: CardsHidden, now: float) -> Transition:
     """A Hide came through; it counts when it was for all and nothing older can land any more."""
     extensions, users = gone(call)
     covers = {*extensions} <= {*event.extensions} and {*users} <= {*event.users}
-    if not covers or call.cards_unsure_until is None or now < call.cards_unsure_until:
+    if not covers or call.shows_open or call.cards_unsure_until is None or now < call.cards_unsure_until:
         return Transition(call)
     return Transition(replace(call, cards_unsure_until=None))
+
+
+def shown(call: Call, event: Done | GivenUp, now: float) -> Transition:
+    """A Show came to its end; one whose answer was lost, or that was given up, may still open a card."""
+    call = replace(call, shows_open=tuple(key for key in call.shows_open if key != event.key))
+    since = now if isinstance(event, GivenUp) else event.doubted_at
+    return Transition(call) if since is None else doubted(call, since, now)
 
 
 def doubted(call: Call, since: float, now: float) -> Transition:
@@ -133,7 +152,9 @@ def doubted(call: Call, since: float, now: float) -> Transition:
         return Transition(call)
     until = _later(call.cards_unsure_until, since + LOOK_AGAIN)
     call = replace(call, cards_unsure_until=until)
-    return Transition(call, wakes=(Wake(max(now, until), WAKE),) if call.is_live else ())
+    if call.ended_at is not None:
+        until = max(until, call.ended_at + FINISH_WAITS)
+    return Transition(call, wakes=(Wake(max(now, until), WAKE),))
 
 
 def ending(call: Call, now: float) -> tuple[Call, tuple[Wake, ...]]:
@@ -153,6 +174,7 @@ def closed(finished: Transition) -> Transition:
         shown_users=(),
         carded=(),
         carded_users=(),
+        shows_open=(),
         hides=0,
         cards_unsure_until=None,
     )
@@ -171,6 +193,8 @@ def swept(call: Call, now: float) -> Transition:
         return Transition(call)
     if not card_id(call):
         return Transition(call)  # Register's answer looks again
+    if call.shows_open:  # dropped unheard; one that was lost on the way lands before the next look
+        call = replace(call, shows_open=(), cards_unsure_until=now + LOOK_AGAIN)
     call, hide, _ = _hide(call, now)
     since = call.ended_at if not call.is_live else call.legs[-1].answered_at if call.legs else call.start
     elapsed = now - (since if since is not None else now)
@@ -230,10 +254,10 @@ def _only(call: Call, talker: str) -> Call:
     return replace(call, shown=(talker,), shown_users=(stand_in,) if keep and stand_in else ())
 
 
-def _show(call: Call, command: Show, key: str, now: float) -> Owed:
+def _show(call: Call, command: Show, key: str, now: float) -> tuple[Call, Owed]:
     if call.hides:  # a lane takes a key once, and the call may come back to whom it was hidden from
         key = f"{key}:{call.hides}"
-    return _owed(call, key, command, now)
+    return replace(call, shows_open=merged(call.shows_open, (key,))), _owed(call, key, command, now)
 
 
 def _hide(call: Call, now: float) -> tuple[Call, Owed, Wake]:

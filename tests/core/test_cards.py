@@ -106,6 +106,13 @@ def test_whoever_stands_in_for_the_talkers_extension_keeps_the_card() -> None:
     assert not [key for key in story.owed if key.startswith("hide")]
 
 
+def test_a_stand_in_gets_the_card_back_with_the_call() -> None:
+    story = Story()
+    story.tell(report(Step.ANSWERED, "2099"), Registered("externalCall.1", 1, "2099", matched=False))
+    story.tell(report(Step.ANSWERED, "2001"), report(Step.ANSWERED, "2099"))
+    assert story.command("show:2099:1") == Show(extensions=("2099",), users=(1,))
+
+
 # --- transfers -------------------------------------------------------------------------------------
 
 
@@ -147,7 +154,7 @@ def test_a_ring_that_the_answer_overtook_shows_nothing() -> None:
 
 def talk() -> Story:
     story = ringing()
-    story.tell(report(Step.ANSWERED, "2001"))
+    story.tell(Done("show:2002"), report(Step.ANSWERED, "2001"))
     assert story.wakes["cards"] == NOW + LOOK_AGAIN
     return story
 
@@ -172,9 +179,23 @@ def test_a_hide_that_came_through_is_not_repeated() -> None:
     assert "hide:2" not in story.owed
 
 
+def test_a_hide_settles_nothing_while_a_show_may_still_be_said() -> None:
+    """It was dropped unheard, as one that ran out is: if it was lost on the way, it lands by then."""
+    story = ringing()
+    story.tell(report(Step.ANSWERED, "2001"))
+    for number in (2, 3):
+        story.tell(CardsHidden(("2002",)))
+        story.now = story.wakes["cards"]
+        story.tell(Due("cards"))
+        assert f"hide:{number}" in story.owed
+    assert story.now >= NOW + 120
+    story.tell(CardsHidden(("2002",)))
+    assert story.call.cards_unsure_until is None
+
+
 def test_a_hide_that_was_on_its_way_when_the_next_was_owed_settles_only_its_own() -> None:
     story = talk()
-    story.tell(report(Step.ANSWERED, "2004"), CardsHidden(("2002",)))
+    story.tell(report(Step.ANSWERED, "2004"), Done("show:2004:1"), CardsHidden(("2002",)))
     assert story.call.cards_unsure_until is not None
     story.tell(CardsHidden(("2001", "2002"), (11,)))
     assert story.call.cards_unsure_until is None
