@@ -21,6 +21,7 @@ from bitrix_app.bitrix.client import BitrixClient
 from bitrix_app.bitrix.drive import Drive
 from bitrix_app.bitrix.servers import AuthServers
 from bitrix_app.bitrix.tokens import TokenRefresher
+from bitrix_app.cards import Cards
 from bitrix_app.check import KINDS, Check, Report
 from bitrix_app.clock import SystemClock
 from bitrix_app.core.ports import Clock, Http
@@ -35,7 +36,7 @@ from bitrix_app.lanes import PortalLanes
 from bitrix_app.limiters import Limiters
 from bitrix_app.lines import Lines
 from bitrix_app.moving import Moving
-from bitrix_app.outbox import Outbox
+from bitrix_app.outbox import Outbox, Room
 from bitrix_app.owners import Owners
 from bitrix_app.portals import Portals, Prefill
 from bitrix_app.recorder import Recorder
@@ -130,7 +131,8 @@ async def compose(
         owners = Owners(client, directory, clock)
         records, moving = Records(store, client), Moving(client)
         starting = Starting(store, clock, pbx, directory, owners)
-        outbox = Outbox(client, directory, owners, lines, filing, moving, upkeep, clock, records, [starting])
+        rooms: list[Room] = [Cards(store, client, directory, owners, clock), starting]
+        outbox = Outbox(client, directory, owners, lines, filing, moving, upkeep, clock, records, rooms)
         desk = Desk(new_call_id)
 
         def forget(portal: str) -> None:

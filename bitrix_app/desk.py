@@ -100,8 +100,10 @@ class Desk:
         """Start the call, or join the one that goes on, or say why not: the call as it is then."""
         if press.bitrix_call_id:
             known = await unit.call_by_bitrix_id(portal.member_id, press.bitrix_call_id)
-            if known is not None:
+            if known is not None and not _pressed_anew(known, press):
                 return known
+            if known is not None:  # Bitrix24 gives the same CALL_ID until it is finished (bitrix24.md §6.1)
+                press = replace(press, bitrix_call_id=None)
         if press.extension is None and press.user_id is not None:
             agents = await self._agents(unit, portal)
             press = replace(press, extension=extension_of(press.user_id, agents, portal.settings))
@@ -161,6 +163,7 @@ class Desk:
         reading = read_number(press.number, portal.settings.country)
         given = press.bitrix_call_id is not None
         state, by = DialState.ASKED, press.user_id
+        mine = (press.user_id,) if given and press.user_id is not None else ()
         return Call(
             id=self._make_id(now),
             portal=portal.member_id,
@@ -177,6 +180,9 @@ class Desk:
             crm_type=press.crm_type,
             crm_id=press.crm_id,
             shown=(press.extension,) if given and press.extension else (),
+            shown_users=mine,
+            carded=(press.extension,) if given and press.extension else (),
+            carded_users=mine,
             callback=press.origin is Origin.FORM,
             text=press.text,
             dial=Dialling(state, press.origin, press.pressed_at, press.extension, by, press.intent),
@@ -210,6 +216,13 @@ class Desk:
     async def _agents(self, unit: Unit, portal: Portal) -> list[Agent]:
         snapshot = await unit.snapshot(portal.member_id, "agents")
         return [Agent(**item) for item in snapshot.items] if snapshot else []
+
+
+def _pressed_anew(known: Call, press: Press) -> bool:
+    """Whether the agent presses again because the first start failed, before Bitrix24 heard of that."""
+    dial = known.dial
+    over = dial is not None and dial.state in (DialState.FAILED, DialState.UNTRACED)
+    return over and dial is not None and press.pressed_at > dial.asked_at
 
 
 def _press_of(entry: Intent, origin: Origin, user_id: int | None, now: float) -> Press:

@@ -12,12 +12,14 @@ from typing import Protocol
 
 from loguru import logger
 
-from bitrix_app.core.events import CallEvent, Registered, Traced
+from bitrix_app.core.commands import Show
+from bitrix_app.core.events import CallEvent, Done, Registered, Traced
 from bitrix_app.core.jobs import Job
 from bitrix_app.core.lifecycle import IllegalMove
 from bitrix_app.core.portal import Portal
 from bitrix_app.core.store import Unit
 from bitrix_app.desk import Desk
+from bitrix_app.strays import unhear
 
 
 class Hearer(Protocol):
@@ -38,17 +40,20 @@ class Calls:
         call = await unit.call(job.portal, job.lane)
         if call is None:
             return
-        if isinstance(event, Registered):
+        if isinstance(event, Registered) or (isinstance(event, Done) and job.kind == Show.kind):
             event = replace(event, doubted_at=job.doubted_at)
         if not isinstance(event, CallEvent):
             raise TypeError(f"{type(event).__name__} is no event of a call")
         try:
             if isinstance(event, Traced):
                 await self._desk.traced(unit, portal, call, event, now, job.correlation_id)
-            else:
-                await self._desk.move(unit, portal, call, event, now, job.correlation_id)
+                return
+            _, moved = await self._desk.move(unit, portal, call, event, now, job.correlation_id)
         except IllegalMove as illegal:
             logger.error("call {}: {}", call.id, illegal)
+            return
+        if isinstance(event, Registered):
+            await unhear(unit, portal, moved.call, now)
 
 
 class Hearers:

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from loguru import logger
 
+from bitrix_app import strays
 from bitrix_app.bitrix.events import (
     BitrixEvent,
     read_call_init,
@@ -21,10 +22,9 @@ from bitrix_app.bitrix.events import (
     read_clean,
 )
 from bitrix_app.core.advance import Transition, Wake
-from bitrix_app.core.call import Call
 from bitrix_app.core.chores import portal_work
 from bitrix_app.core.dial import Origin
-from bitrix_app.core.events import Direction, Due, Heard, PbxReport
+from bitrix_app.core.events import Due, PbxReport
 from bitrix_app.core.lifecycle import IllegalMove
 from bitrix_app.core.portal import Portal, PortalState
 from bitrix_app.core.ports import Clock
@@ -35,19 +35,10 @@ from bitrix_app.numbers import placed
 from bitrix_app.retry_list import LANE
 from unitalk.events import Ignorable, Readable, ReadEvent, UnreadableEvent, read_event
 
-INIT_WINDOW = 7 * 86_400.0
-"""How far back (seconds) we may have heard of a call for the portal's CALLINIT to be about it."""
-
-
 PUT_OFF = 3600.0
 """Seconds by which a call's timer is put off while its portal is uninstalled."""
 FORGOTTEN = 30 * 86_400.0
 """Seconds after which Bitrix24 itself drops a call that was never finished (bitrix24.md §6.1)."""
-
-
-def call_types(call: Call) -> tuple[str, ...]:
-    """CALL_TYPE values under which our Register of this call can be told (bitrix24.md §6.1)."""
-    return ("1",) if call.direction is Direction.OUT else ("2", "3")
 
 
 class Intake:
@@ -227,8 +218,7 @@ class Intake:
             return ReceiptState.IGNORED, None
         match event.name:
             case "ONVOXIMPLANTCALLINIT":
-                call_id = await self._heard(unit, portal, event, now)
-                return (ReceiptState.APPLIED if call_id else ReceiptState.IGNORED), call_id
+                return await strays.heard(unit, portal, read_call_init(event), now)
             case "ONEXTERNALCALLSTART":
                 return await self._clicked(unit, portal, event, now)
             case "ONEXTERNALCALLBACKSTART":
@@ -264,9 +254,7 @@ class Intake:
             bitrix_call_id=start.call_id,
         )
         call = await self._desk.press(unit, portal, press, now)
-        for other in await unit.calls_without_bitrix_id(portal.member_id, start.number, now - INIT_WINDOW):
-            if other.heard_bitrix_id == start.call_id:  # the click's CALLINIT was taken for that call's
-                await unit.apply(Transition(replace(other, heard_bitrix_id=None)), now)
+        await strays.unhear(unit, portal, call, now)  # the click's CALLINIT may have been taken for another's
         return ReceiptState.APPLIED, call.id
 
     async def _asked_back(
@@ -287,21 +275,6 @@ class Intake:
             text=start.text or None,
         )
         return ReceiptState.APPLIED, (await self._desk.press(unit, portal, press, now)).id
-
-    async def _heard(self, unit: Unit, portal: Portal, event: BitrixEvent, now: float) -> str | None:
-        """Remember the CALL_ID when it can only be that of one call of ours."""
-        init = read_call_init(event)
-        if init is None or (portal.rest_app_id and init.rest_app_id != portal.rest_app_id):
-            return None
-        if await unit.call_by_bitrix_id(portal.member_id, init.call_id):
-            return None
-        number = "".join(c for c in init.number if c.isdigit())
-        calls = await unit.calls_without_bitrix_id(portal.member_id, number, now - INIT_WINDOW)
-        waiting = [c for c in calls if c.register_owed and init.call_type in call_types(c)]
-        if len(waiting) != 1:
-            return None
-        await self._desk.move(unit, portal, waiting[0], Heard(init.call_id), now)
-        return waiting[0].id
 
 
 def _sent_at(event: BitrixEvent, now: float) -> float:

@@ -27,7 +27,8 @@ from bitrix_app.core.store import Store, StoreUnavailable, Unit
 from bitrix_app.desk import Desk, new_call_id
 from bitrix_app.hearing import Calls, Hearers
 from bitrix_app.logs import correlated
-from bitrix_app.outbox import EXPECTED_SECONDS, Moot, Outbox, our_fault, store_away
+from bitrix_app.outbox import EXPECTED_SECONDS, Moot, Outbox
+from bitrix_app.prepared import our_fault, store_away
 from bitrix_app.waiting import sleep_or_nudge
 
 LEASE: Final = 6 * 3600.0

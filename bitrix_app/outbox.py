@@ -6,21 +6,19 @@ done» answers, and looks before it repeats what may have happened (design.md §
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
-
-from loguru import logger
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final, Protocol
 
 from bitrix_app.bitrix import telephony
 from bitrix_app.bitrix.client import BitrixClient
 from bitrix_app.bitrix.documents import layout_blocks
-from bitrix_app.bitrix.wire import RestCall
+from bitrix_app.cards import card_request
 from bitrix_app.core.abilities import OPTIONAL, absent_for
 from bitrix_app.core.call import Call
 from bitrix_app.core.commands import Finish, Hide, LayoutBlocks, Priority, Register, Show
-from bitrix_app.core.errors import Refused, Throttled, Trouble, Who
-from bitrix_app.core.events import CallEvent, Done, Finished, Registered
+from bitrix_app.core.errors import Refused, Throttled, Trouble
+from bitrix_app.core.events import CallEvent, Done, Finished
 from bitrix_app.core.jobs import Job
 from bitrix_app.core.jobs import Moot as Moot
 from bitrix_app.core.mapping import Choice
@@ -32,14 +30,12 @@ from bitrix_app.directory import Directory
 from bitrix_app.filing import Filing
 from bitrix_app.lines import Lines
 from bitrix_app.moving import Moving
-from bitrix_app.numbers import Kind, read_number
-from bitrix_app.owners import Owned, Owners, no_client_note
+from bitrix_app.owners import Owned, Owners
+from bitrix_app.prepared import Prepared, nobody, our_fault, store_away
 from bitrix_app.records import Records
+from bitrix_app.registering import Registering
 from bitrix_app.upkeep import Upkeep
 from bitrix_app.words import Words
-
-MATCHED_FOR: Final = 29 * 60.0
-"""Seconds after its start for which Bitrix24 matches a repeated register (30 min, bitrix24.md §6.1)."""
 
 EXPECTED_SECONDS: Final = {
     "register": 1.2,
@@ -51,39 +47,8 @@ EXPECTED_SECONDS: Final = {
 """How long the portal works on a command, from the vendor's own samples (reliability.md §2, C3)."""
 
 
-STORE_AGAIN: Final = 1.0
 NO_LAYOUT: Final = ("ERROR_METHOD_NOT_FOUND", "UNSUITABLE_ACTIVITY_TYPE_ERROR")
 """A portal too old for our blocks is no failure of the call."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A command that is one request: it may travel in a batch."""
-
-    request: RestCall
-    read: Callable[[Any], CallEvent]
-    owned: Owned | None = None
-    """For a finish: whose the call is, and by which rule."""
-
-
-def our_fault(bug: Exception) -> Trouble:
-    """A fault of our own as a job for a person: the code's words stay in our log."""
-    logger.opt(exception=bug).error("a delivery failed by our own fault")
-    return Trouble(
-        f"{type(bug).__name__} in our own code",
-        code="INTERNAL",
-        hint="The details are in the application's log under this correlation id.",
-    )
-
-
-def store_away(away: StoreUnavailable, now: float) -> Trouble:
-    """Nothing was said that the store had to know first: a pair that is not stored is not used."""
-    return Throttled(
-        f"Our own store was away: {away.reason}",
-        code="STORE_AWAY",
-        hint="It is tried again by itself.",
-        retry_at=now + STORE_AGAIN,
-    )
 
 
 class Room(Protocol):
@@ -116,7 +81,7 @@ class Outbox:
     ) -> None:
         self._client = client
         self._owners = owners
-        self._lines = lines
+        self._registering = Registering(client, directory, owners, lines, clock)
         self._moving = moving
         self._directory = directory
         self._filing = filing
@@ -159,7 +124,10 @@ class Outbox:
             return prepared.read(answer.result)
         if prepared is not None:
             return prepared
-        return await self._register_late(portal, job, call)
+        command = job.command
+        if not isinstance(command, Register):
+            raise Moot(f"{job.kind} takes one request and was said")
+        return await self._registering.late(portal, job, call, command)
 
     async def prepare(self, portal: Portal, job: Job, call: Call) -> Prepared | CallEvent | None:
         """The job as one request; an event when nothing needs to be said; `None` when it takes more.
@@ -168,7 +136,7 @@ class Outbox:
         """
         match job.command:
             case Register() as command:
-                return await self._register(portal, job, call, command)
+                return await self._registering.prepare(portal, job, call, command)
             case Finish() as command:
                 self._wait_for_a_late_register(call)
                 priority = Priority(job.priority)
@@ -190,33 +158,15 @@ class Outbox:
                 return Prepared(
                     request, lambda said: _with_owner(telephony.read_finished(said), owned), owned
                 )
-            case Show(extensions=extensions):
-                if not call.is_live:
-                    raise Moot("the call is over")
-                return await self._card(portal, job, call, extensions, telephony.show)
-            case Hide(extensions=extensions, users=users):
-                return await self._card(portal, job, call, extensions, telephony.hide, users)
+            case Show() | Hide():
+                said, told = await card_request(self._directory, portal, job, call)
+                return told if said is None else Prepared(said, lambda _: told)
             case LayoutBlocks():
                 if not (call.activity_id and call.crm_type and call.crm_id):
                     raise Moot("the call has no activity on a CRM record")
                 request = layout_blocks(call, portal.settings.zone_of(call.line), portal.language)
                 return Prepared(request, lambda _: Done(job.key))
         raise Moot(f"nobody delivers {job.kind}")
-
-    async def _card(
-        self,
-        portal: Portal,
-        job: Job,
-        call: Call,
-        extensions: tuple[str, ...],
-        say: Callable[[str, list[int]], RestCall],
-        more: tuple[int, ...] = (),
-    ) -> Prepared:
-        users = await self._directory.users_of(portal, extensions)
-        users += [user for user in more if user not in users]
-        if not users:
-            raise Moot("none of the extensions has a user in Bitrix24")
-        return Prepared(say(call.bitrix_call_id or "", users), lambda _: Done(job.key))
 
     def _wait_for_a_late_register(self, call: Call) -> None:
         """A lost Register that lands now still finds its call unfinished and becomes the same one; after
@@ -232,70 +182,6 @@ class Outbox:
                 hint="It goes on by itself within a minute.",
                 retry_at=matured,
             )
-
-    async def _opener(self, portal: Portal, call: Call, command: Register) -> Choice:
-        """Whose card it is. Not the closing rules: a repeat must name the same user, or Bitrix24
-        makes a second call (§6.1).
-        """
-        if command.user_id is not None:
-            return Choice(command.user_id, True)
-        choice = await self._directory.user_for(portal, command.extension, call.line, command.group)
-        if choice is None:
-            raise nobody()
-        return choice
-
-    async def _register(
-        self, portal: Portal, job: Job, call: Call, command: Register
-    ) -> Prepared | CallEvent | None:
-        if call.bitrix_call_id:
-            return Done(job.key)
-        check_number(call, portal)
-        choice = await self._opener(portal, call, command)
-        await self._lines.seen(portal, call.line)
-        if self._clock.now() - call.start > MATCHED_FOR:
-            if job.doubt and call.heard_bitrix_id:
-                # only beyond the window: within it the portal itself knows better which call it is
-                return Registered(call.heard_bitrix_id, choice.user_id, command.extension, choice.matched)
-            return None
-        request = telephony.register(
-            call,
-            user_id=choice.user_id,
-            show=command.show and call.is_live,
-            crm_create=command.crm_create,
-            crm=_client_of(call),
-            timezone=portal.settings.zone_of(call.line),
-            callback=call.callback,
-        )
-        return Prepared(request, lambda result: _registered(result, choice, command, call, portal))
-
-    async def _register_late(self, portal: Portal, job: Job, call: Call) -> CallEvent:
-        """Older than Bitrix24's matching window: look first, never let it make a second record."""
-        command = job.command
-        if not isinstance(command, Register):
-            raise Moot(f"{job.kind} cannot be said late")
-        priority = Priority(job.priority)
-        if job.doubt:
-            found = await self._client.call(
-                portal, telephony.statistic({"EXTERNAL_CALL_ID": call.id}), priority
-            )
-            row = telephony.read_statistic(found.result)
-            if row is not None:
-                choice = await self._opener(portal, call, command)
-                return Registered(row.call_id, choice.user_id, command.extension)
-        clients = await self._owners.clients(portal, call, priority)
-        crm = (clients[0].crm_type, clients[0].crm_id) if clients else None
-        choice = await self._opener(portal, call, command)
-        request = telephony.register(
-            call,
-            user_id=choice.user_id,
-            show=False,
-            crm_create=command.crm_create and crm is None,
-            crm=crm,
-            timezone=portal.settings.zone_of(call.line),
-            callback=call.callback,
-        )
-        answer = await self._client.call(portal, request, priority)
-        return _registered(answer.result, choice, command, call, portal)
 
     async def _after_refusal(
         self, portal: Portal, job: Job, call: Call, said: Prepared, refused: Refused
@@ -318,7 +204,7 @@ class Outbox:
             if row is not None:
                 return _with_owner(row.finished, said.owned)
         if job.kind in ("show", "hide") and telephony.is_not_found(refused):
-            return Done(job.key)
+            return said.read(None)
         if job.kind == "layout" and refused.code in NO_LAYOUT:
             raise Moot("this portal cannot show our blocks on a call")
         raise _without_scope(job, refused)
@@ -396,54 +282,6 @@ class Outbox:
             except Exception as bug:  # noqa: BLE001 - as above
                 settled[job.id] = our_fault(bug)
         return settled
-
-
-CLIENTS: Final = ("CONTACT", "COMPANY", "LEAD")
-"""Records that a call may be registered on by name (bitrix24.md §6.1)."""
-
-
-def _client_of(call: Call) -> tuple[str, int] | None:
-    """The record from which somebody asked for this call: it need not be searched for."""
-    if call.dial is None or call.crm_type not in CLIENTS or not call.crm_id:
-        return None
-    return call.crm_type, call.crm_id
-
-
-def nobody() -> Refused:
-    return Refused(
-        "Nobody can be given this call: no default user is set and no administrator is known.",
-        code="NO_USER",
-        hint="Set a default user in Settings.",
-    )
-
-
-def check_number(call: Call, portal: Portal) -> None:
-    """Bitrix24 takes no call without a number (bitrix24.md §6.1), though its card knows hidden ones
-    (§10): inventing one would give all hidden callers to one client. Raises `Refused` with the reason.
-    """
-    reading = read_number(call.number or call.raw_number, portal.settings.country)
-    if call.number or reading.callable:
-        return
-    hidden = reading.kind is Kind.HIDDEN
-    raise Refused(
-        reading.reason,
-        code="HIDDEN_NUMBER" if hidden else "NO_NUMBER",
-        hint=(
-            "Bitrix24 registers no call without a number, so this one stays on the list. "
-            "Whoever spoke with the client may know it."
-            if hidden
-            else "Bitrix24 registers no call without a number, so this one stays on the list. "
-            "See what the PBX sent."
-        ),
-        who=Who.MANAGER,
-    )
-
-
-def _registered(result: Any, choice: Choice, command: Register, call: Call, portal: Portal) -> Registered:
-    read = telephony.read_registered(result, choice.user_id, command.extension, choice.matched)
-    country = portal.settings.country
-    note = no_client_note(read, call, country, crm_create=command.crm_create, answer=result)
-    return replace(read, note=note or read.note)
 
 
 def _with_owner(finished: Finished, owned: Owned | None) -> Finished:

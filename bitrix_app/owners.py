@@ -30,6 +30,8 @@ from bitrix_app.words import mark
 
 FRESH: Final = 60.0
 """Seconds for which a client's answer serves the other calls of the same number."""
+FRESH_FOR_CALL: Final = 900.0
+"""Seconds for which it serves the very call that it was asked for: one question a call is enough."""
 PATIENCE: Final = 2
 """Tries of a job that wait for the responsible person; after them the call goes on without."""
 
@@ -51,6 +53,7 @@ class Owners:
         self._directory = directory
         self._clock = clock
         self._known: dict[tuple[str, str], tuple[float, list[Client]]] = {}
+        self._of_call: dict[tuple[str, str], tuple[float, list[Client]]] = {}
 
     async def closing(
         self, portal: Portal, call: Call, extension: str | None, priority: Priority, attempts: int = 0
@@ -82,6 +85,25 @@ class Owners:
 
         Raises a `Trouble` branch.
         """
+        mine = (portal.member_id, call.id)
+        until, known = self._of_call.get(mine, (0.0, []))
+        if until > self._clock.now():
+            return known
+        found = await self._search(portal, call, priority)
+        self._of_call.pop(mine, None)
+        self._of_call[mine] = (self._clock.now() + FRESH_FOR_CALL, found)
+        while self._of_call[oldest := next(iter(self._of_call))][0] <= self._clock.now():
+            del self._of_call[oldest]  # in the order in which they were asked
+        return found
+
+    async def responsible(self, portal: Portal, call: Call, priority: Priority) -> int | None:
+        """Who is responsible for the call's client and works here. Raises a `Trouble` branch."""
+        for client in _by_record(call, await self.clients(portal, call, priority)):
+            if client.responsible and await self._directory.works(portal, client.responsible):
+                return client.responsible
+        return None
+
+    async def _search(self, portal: Portal, call: Call, priority: Priority) -> list[Client]:
         forms = search_forms(call.number or call.raw_number, portal.settings.country)
         if not forms:
             return []
@@ -103,6 +125,8 @@ class Owners:
         wanted: dict[str, tuple[str, str]] = {}
         for call in calls:
             if Wish.RESPONSIBLE not in closing_plan(call, portal.settings).wishes:
+                continue
+            if self._of_call.get((portal.member_id, call.id), (0.0,))[0] > self._clock.now():
                 continue
             forms = search_forms(call.number or call.raw_number, portal.settings.country)
             key = (portal.member_id, forms[0]) if forms else None
@@ -134,7 +158,8 @@ class Owners:
     ) -> tuple[int | None, str | None]:
         """The user, or `None` and why not, in words."""
         try:
-            clients = await self.clients(portal, call, priority)
+            found = await self.responsible(portal, call, priority)
+            ordered = _by_record(call, await self.clients(portal, call, priority))
         except (Throttled, PortalPaused):
             raise
         except Trouble as trouble:
@@ -143,15 +168,18 @@ class Owners:
             logger.warning("the responsible person was not told: {}", trouble.code)
             why = trouble.message
             return None, mark(f"The client's responsible person could not be asked for: {why}")
-        record = (call.crm_type, call.crm_id)
-        ordered = sorted(clients, key=lambda c: (c.crm_type, c.crm_id) != record)  # stable: the call's first
-        for client in ordered:
-            if client.responsible and await self._directory.works(portal, client.responsible):
-                return client.responsible, None
+        if found is not None:
+            return found, None
         if ordered and ordered[0].responsible:
             gone = ordered[0].responsible
             return None, mark(f"The client's responsible person (user {gone}) does not work here any more.")
         return None, None
+
+
+def _by_record(call: Call, clients: Sequence[Client]) -> list[Client]:
+    """The call's own record first, then the portal's own order."""
+    record = (call.crm_type, call.crm_id)
+    return sorted(clients, key=lambda c: (c.crm_type, c.crm_id) != record)
 
 
 def no_client_note(

@@ -16,6 +16,8 @@ STEPS: Final[Mapping[str, str]] = MappingProxyType(
         "register": mark("Call opened in Bitrix24"),
         "show": mark("Card shown"),
         "hide": mark("Card closed"),
+        "find_responsible": mark("Responsible person looked up"),
+        "sweep_card": mark("Left-over card closed"),
         "finish": mark("Call written to the CRM"),
         "fetch_recording": mark("Recording fetched"),
         "attach_recording": mark("Recording attached"),

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from bitrix_app.clock import VirtualClock
 from bitrix_app.core.advance import NO_END_AFTER, REGISTER_AFTER, Owed, Rules, advance
 from bitrix_app.core.call import Call
-from bitrix_app.core.commands import Hide, Register, Show
+from bitrix_app.core.commands import FindResponsible, Hide, Register, Show
 from bitrix_app.core.correlate import match
 from bitrix_app.core.events import (
     CallEvent,
@@ -168,7 +168,9 @@ class House:
         transition = advance(call, event, at, RULES)
         self.calls[call.id] = transition.call
         for owed in transition.owed:
-            assert call.is_live or not isinstance(owed.command, Show | Hide), "a card after the end"
+            assert call.is_live or not isinstance(owed.command, Show | Hide | FindResponsible), (
+                "a card after the end"
+            )
             self.owed.setdefault(owed.key, owed)
         for reason in transition.unwake:
             self.wakes.pop(reason, None)
@@ -191,7 +193,7 @@ class House:
         """What stays in the CRM. Whose card a register opens is of the moment; who gets the call is not."""
         lasting: dict[str, Any] = {}
         for key, owed in self.owed.items():
-            if isinstance(owed.command, Show | Hide):
+            if isinstance(owed.command, Show | Hide | FindResponsible):
                 continue
             said = asdict(owed.command)
             if isinstance(owed.command, Register):

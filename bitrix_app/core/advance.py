@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from bitrix_app.core import dialling, lifecycle
-from bitrix_app.core.call import Call, Kept, Recording
+from bitrix_app.core import cards, dialling, lifecycle
+from bitrix_app.core.call import Call, Recording
 from bitrix_app.core.commands import (
     AssignCallback,
     AttachRecording,
@@ -19,11 +19,9 @@ from bitrix_app.core.commands import (
     FetchRecording,
     FileDocument,
     Finish,
-    Hide,
     LayoutBlocks,
     Priority,
     Register,
-    Show,
     TraceDial,
     UpdateRecord,
 )
@@ -32,6 +30,7 @@ from bitrix_app.core.dispositions import pasts_of, records_owed, status_code
 from bitrix_app.core.events import (
     CallbackAssigned,
     CallEvent,
+    CardsHidden,
     DialAccepted,
     DialFailed,
     Direction,
@@ -48,13 +47,17 @@ from bitrix_app.core.events import (
     RecordingCopied,
     RecordingFetched,
     Registered,
+    ResponsibleFound,
     Step,
     Traced,
+    Unheard,
 )
 from bitrix_app.core.facts import merged, with_report
 from bitrix_app.core.lifecycle import IllegalMove, Move, Phase
 from bitrix_app.core.outcome import FAILED_REASON, STATUS_CODE, Outcome
 from bitrix_app.core.ownership import moved, owned, unmatched_notice
+from bitrix_app.core.recordings import ONLY_ONE as ONLY_ONE
+from bitrix_app.core.recordings import recording_of
 from bitrix_app.core.telling import told
 from bitrix_app.core.transition import Owed, Rules, Transition, Wake
 
@@ -64,8 +67,6 @@ REGISTER_AFTER: Final = 3.0
 """Seconds after the first event at which a call without a known extension is registered."""
 NO_END_AFTER: Final = 3 * 3600.0
 """Seconds after which a call that never ended is closed as unknown (unitalk.md §5)."""
-CARD_LIFE: Final = 60.0
-"""Seconds after which opening or closing a card is no longer worth saying."""
 DOCUMENT_AFTER: Final = 600.0
 """Seconds after Finish at which the document is filed even though the recording is not there."""
 
@@ -105,6 +106,8 @@ def _advance(call: Call, event: CallEvent, now: float, rules: Rules) -> Transiti
             return dialling.give_up(call, now)
         case Due(reason="late_trace"):
             return dialling.late_trace(call, now)
+        case Due(reason=cards.WAKE):
+            return cards.swept(call, now)
         case Due(reason="register"):
             return _register(call, rules) if call.is_live else Transition(call)
         case Due(reason="no_end"):
@@ -115,10 +118,17 @@ def _advance(call: Call, event: CallEvent, now: float, rules: Rules) -> Transiti
             if call.bitrix_call_id or call.heard_bitrix_id:
                 return Transition(call)
             return Transition(replace(call, heard_bitrix_id=event.bitrix_call_id))
+        case Unheard():
+            is_so = call.heard_bitrix_id == event.bitrix_call_id
+            return Transition(replace(call, heard_bitrix_id=None) if is_so else call)
         case Registered():
-            return _registered(call, event)
+            return _registered(call, event, now, rules)
+        case ResponsibleFound():
+            return cards.found(call, event, now)
+        case CardsHidden():
+            return cards.hidden(call, event, now)
         case Finished():
-            return _finished(call, event, now, rules)
+            return cards.closed(_finished(call, event, now, rules))
         case RecordingFetched():
             state = Recording.FETCHED if call.recording in _UNFETCHED else call.recording
             return Transition(
@@ -140,7 +150,7 @@ def _advance(call: Call, event: CallEvent, now: float, rules: Rules) -> Transiti
                 drive_copy_name=event.name,
             )
             documented = _document(copied, rules)
-            further, recording = _recording(documented.call, rules)
+            further, recording = recording_of(documented.call, rules)
             return replace(documented, call=further, owed=(*documented.owed, *recording))
         case DocumentFiled():
             filed = replace(
@@ -155,6 +165,10 @@ def _advance(call: Call, event: CallEvent, now: float, rules: Rules) -> Transiti
         case Disposed():
             notes = (*call.notes, event.note) if event.note and event.note not in call.notes else call.notes
             return Transition(replace(call, notes=notes), remember=(event.past,))
+        case GivenUp(kind="show"):
+            return cards.shown(call, event, now)
+        case Done(key=key) if key in call.shows_open or event.doubted_at is not None:
+            return cards.shown(call, event, now)
         case GivenUp():
             return _given_up(call, event, rules)
         case Due() | Done() | Traced():
@@ -182,7 +196,7 @@ def _reported(call: Call, event: PbxReport, now: float, rules: Rules) -> Transit
     if not was_live:
         return _late(call, known, rules)
     if event.step is Step.ENDED:
-        return _ended(known, rules)
+        return _ended(known, now, rules)
     moved = _cards(known, event, now, rules)
     wakes = moved.wakes
     if call.phase is Phase.ANNOUNCED and call.pbx_id is None:  # the first we hear of it
@@ -194,34 +208,14 @@ def _reported(call: Call, event: PbxReport, now: float, rules: Rules) -> Transit
 
 def _cards(call: Call, event: PbxReport, now: float, rules: Rules) -> Transition:
     """A live call: register it when an agent is known, then keep the cards where it rings."""
-    if event.step is Step.ANSWERED and call.legs:
-        wanted: tuple[str, ...] = (call.legs[-1].extension,)
-    elif event.step is Step.OFFERED or call.direction is Direction.OUT:
-        wanted = event.facts.extensions
-    else:
-        wanted = event.facts.extensions if not call.legs else ()
-    if not wanted:
+    who = cards.wanted(call, event, now)
+    if not who:
         return Transition(call)
-    owed: list[Owed] = []
-    needs = dialling.after_register(call)
-    if not call.register_owed:
-        registered = _register(call, rules, wanted[0])
-        call, owed = registered.call, list(registered.owed)
-    fresh = tuple(x for x in wanted if x not in call.shown)
-    if fresh:
-        owed.append(_card(Show(extensions=fresh), "show:" + ",".join(fresh), needs, now))
-        call = replace(call, shown=call.shown + fresh)
-    if event.step is Step.ANSWERED:
-        others = tuple(x for x in call.shown if x not in wanted)
-        if others:
-            # the answer's own number in the key: a transfer back and forth hides each time anew
-            owed.append(_card(Hide(extensions=others), f"hide:{len(call.legs)}", needs, now))
-            call = replace(call, shown=wanted)
-    return Transition(call, tuple(owed), unwake=("register",))
-
-
-def _card(command: Show | Hide, key: str, needs: tuple[str, ...], now: float) -> Owed:
-    return Owed(key, command, Priority.LIVE, needs=needs, expires_at=now + CARD_LIFE)
+    if call.register_owed:
+        return cards.moved(call, event, who, now)
+    registered = _register(call, rules, who[0])
+    shown = cards.moved(registered.call, event, who, now)
+    return replace(shown, owed=(*registered.owed, *shown.owed))
 
 
 def _register(call: Call, rules: Rules, extension: str | None = None) -> Transition:
@@ -235,18 +229,20 @@ def _register(call: Call, rules: Rules, extension: str | None = None) -> Transit
         Priority.LIVE if show else Priority.FINISH,
         mutex=f"number:{number}" if create and (number := call.number or call.raw_number) else None,
     )
+    opened = (extension,) if extension and show else ()
     registered = replace(
         call,
         register_owed=True,
         register_extension=extension,
-        shown=merged(call.shown, (extension,)) if extension and show else call.shown,
+        shown=merged(call.shown, opened),
+        carded=merged(call.carded, opened),
     )
     return Transition(registered, (owed,), unwake=("register",))
 
 
-def _ended(call: Call, rules: Rules) -> Transition:
+def _ended(call: Call, now: float, rules: Rules) -> Transition:
     registered = _register(call, rules, call.owner)
-    call = replace(registered.call, shown=())
+    call, wakes = cards.ending(registered.call, now)
     outcome = call.outcome or Outcome.UNKNOWN
     answered = outcome is Outcome.ANSWERED
     finish = Finish(
@@ -256,64 +252,14 @@ def _ended(call: Call, rules: Rules) -> Transition:
         failed_reason=FAILED_REASON[outcome],
     )
     owed = [*registered.owed, Owed("finish", finish, Priority.FINISH, needs=dialling.after_register(call))]
-    call, recording = _recording(call, rules)
+    call, recording = recording_of(call, rules)
     owed += recording
-    return Transition(call, tuple(owed), (), ("register", "no_end"), ("show", "hide"))
-
-
-def _recording(call: Call, rules: Rules) -> tuple[Call, list[Owed]]:
-    """Fetch what has a link: the first recording, then each further one (a transfer's next leg).
-
-    Attaching replaces (bitrix24.md §6.4), so a further recording is begun only when the one before
-    lies on Drive, or will not come at all.
-    """
-    if not call.link or call.skipped:
-        return call, []
-    copies = rules.drive and rules.drive_recordings
-    part = call.recording_part
-    if call.recording is not Recording.NONE:
-        over = call.recording in (Recording.COPIED, Recording.MISSING)
-        if len(call.links) <= part or not (over or not copies):
-            return call, []
-        if not copies:
-            return (call if ONLY_ONE in call.notes else replace(call, notes=(*call.notes, ONLY_ONE))), []
-        call, part = _set_aside(call), part + 1
-    suffix = "" if part == 1 else f":{part}"
-    fetch, attach = f"fetch_recording{suffix}", f"attach_recording{suffix}"
-    owed = [
-        Owed(fetch, FetchRecording(link=call.links[part - 1]), Priority.RECORDING),
-        Owed(attach, AttachRecording(), Priority.RECORDING, ("finish", fetch)),
-    ]
-    if copies:
-        owed.append(Owed(f"drive_copy{suffix}", CopyRecording(), Priority.RECORDING, (attach,)))
-    return replace(call, recording=Recording.EXPECTED, recording_part=part), owed
-
-
-ONLY_ONE: Final = (
-    "The PBX sent a second recording of this call. Bitrix24 keeps one per call, and copies to Drive are "
-    "switched off, so only the first was kept."
-)
-
-
-def _set_aside(call: Call) -> Call:
-    """The recording in hand is done with; its copy on Drive is remembered."""
-    kept = call.kept
-    if call.drive_copy_id is not None:
-        kept = (*kept, Kept(call.drive_copy_name or "", call.drive_copy_id, call.recording_size))
-    return replace(
-        call,
-        kept=kept,
-        recording_file=None,
-        recording_media=None,
-        recording_size=None,
-        drive_copy_id=None,
-        drive_copy_name=None,
-    )
+    return Transition(call, tuple(owed), wakes, ("register", "no_end"), cards.KINDS)
 
 
 def _late(before: Call, known: Call, rules: Rules) -> Transition:
     """After the end: facts are kept, a link that came late is fetched, nothing is reopened."""
-    call, owed = _recording(replace(known, shown=before.shown), rules)
+    call, owed = recording_of(replace(known, shown=before.shown), rules)
     return Transition(call, tuple(owed))
 
 
@@ -328,17 +274,18 @@ def _never_ended(call: Call, now: float, rules: Rules) -> Transition:
         ended_at=now,
         notes=(*call.notes, note),
     )
-    return _ended(ended, rules)
+    return _ended(ended, now, rules)
 
 
 # --- told by the portal's answers ----------------------------------------------------------------
 
 
-def _registered(call: Call, event: Registered) -> Transition:
+def _registered(call: Call, event: Registered, now: float, rules: Rules) -> Transition:
     if call.bitrix_call_id == event.bitrix_call_id:
         return Transition(call)
     if call.bitrix_call_id is not None:
         raise IllegalMove(call.phase, Move.REGISTER, f"it already is {call.bitrix_call_id}")
+    call, sweep = cards.strayed(call, event.bitrix_call_id, now)
     registered = replace(
         call,
         phase=lifecycle.step(call.phase, Move.REGISTER),
@@ -352,7 +299,8 @@ def _registered(call: Call, event: Registered) -> Transition:
         created=event.created,
         notes=(*call.notes, event.note) if event.note else call.notes,
     )
-    return Transition(registered, unmatched_notice(registered))
+    told = Transition(registered, (*unmatched_notice(registered), *sweep))
+    return cards.registered(told, event, now, rules)
 
 
 def _finished(call: Call, event: Finished, now: float, rules: Rules) -> Transition:
@@ -414,7 +362,7 @@ def _given_up(call: Call, event: GivenUp, rules: Rules) -> Transition:
         if known.recording_part == 1:  # else an earlier one hangs on the record, and it has a player
             known = replace(known, said_missing=True)
             owed = _layout(known, rules, "layout:missing")
-        known, further = _recording(known, rules)
+        known, further = recording_of(known, rules)
         owed += further
     if not known.finished or known.documents_owed:
         return Transition(known, tuple(owed))

@@ -86,6 +86,17 @@ class Call:
     legs: tuple[Leg, ...] = ()
     shown: tuple[str, ...] = ()
     """Extensions whose card is or is about to be open."""
+    shown_users: tuple[int, ...] = ()
+    """Users beside them: the client's responsible person, whoever Register or a click opened it for."""
+    carded: tuple[str, ...] = ()
+    """Extensions that may have got the card, hidden or not, until Finish closes it for all."""
+    carded_users: tuple[int, ...] = ()
+    shows_open: tuple[str, ...] = ()
+    """Keys of Shows of which nothing was heard yet."""
+    hides: int = 0
+    """How many times hiding was owed."""
+    cards_unsure_until: float | None = None
+    """Set while somebody may see the card who should not; a Hide from then on settles it."""
     register_owed: bool = False
     register_extension: str | None = None
     bitrix_call_id: str | None = None

@@ -13,6 +13,7 @@ from bitrix_app.core.commands import EnsureBindings, Priority, RefreshDirectory,
 BINDINGS_LANE: Final = "portal:bindings"
 DIRECTORY_LANE: Final = "portal:directory"
 TOKENS_LANE: Final = "portal:tokens"
+CARDS_LANE: Final = "portal:cards"
 
 PROVE_KEY: Final = Owed("directory:key", RefreshDirectory(), Priority.FINISH)
 """A new key of the PBX is tried at once. Its own name, for a refresh that runs already has the old one."""

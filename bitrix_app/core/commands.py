@@ -48,19 +48,41 @@ class Register(Command):
 
 @dataclass(frozen=True, slots=True)
 class Show(Command):
-    """Open the card for these extensions' users (bitrix24.md §6.3)."""
+    """Open the card for these extensions' users and these users (bitrix24.md §6.3)."""
 
     kind = "show"
     extensions: tuple[str, ...] = ()
+    users: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Hide(Command):
-    """Close the card for these extensions' users, and for these users (bitrix24.md §6.3)."""
+    """Close the card for whoever is not to see it (bitrix24.md §6.3): these when it was owed, and
+    whoever else it is when it is said.
+    """
 
     kind = "hide"
     extensions: tuple[str, ...] = ()
     users: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FindResponsible(Command):
+    """Ask who is responsible for the calling client, so that he sees the card too (bitrix24.md §6.6)."""
+
+    kind = "find_responsible"
+
+
+@dataclass(frozen=True, slots=True)
+class SweepCard(Command):
+    """Close the card of a CALL_ID that turns out to be no call of ours, for everybody; never finish it,
+    which would write one conversation twice (bitrix24.md §6.1, §6.2).
+    """
+
+    kind = "sweep_card"
+    call_id: str = ""
+    number: str = ""
+    """The client's, as the portal's event said it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +238,8 @@ _KINDS: dict[str, type[Command]] = {
         Register,
         Show,
         Hide,
+        FindResponsible,
+        SweepCard,
         Finish,
         Dial,
         TraceDial,

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from bitrix_app.core import lifecycle
+from bitrix_app.core import cards, lifecycle
 from bitrix_app.core.call import Call
-from bitrix_app.core.commands import AssignCallback, Dial, Finish, Hide, Notify, Priority, Register, TraceDial
+from bitrix_app.core.commands import AssignCallback, Dial, Finish, Notify, Priority, Register, TraceDial
 from bitrix_app.core.dial import OPEN, Dialling, DialState, Failure
 from bitrix_app.core.events import CallbackAssigned, DialFailed, Direction
 from bitrix_app.core.lifecycle import Move
@@ -67,13 +67,14 @@ def join(call: Call, first: Call, now: float) -> Transition:
         outcome=Outcome.NOT_STARTED,
         ended_at=now,
         shown=(),
+        shown_users=(),
         skipped="The button was pressed twice; the first press makes the call",
         dial=replace(dial, state=DialState.JOINED, joined=first.id),
     )
-    if not call.given_id or dial.by is None:
+    if not (joined.carded or joined.carded_users):
         return Transition(joined)
-    hide = Owed("hide:joined", Hide(users=(dial.by,)), Priority.LIVE)
-    return Transition(joined, (hide,))
+    joined, hiding, wake = cards.hide(joined, now)
+    return Transition(joined, (hiding,), (wake,))
 
 
 def accepted(call: Call) -> Transition:
@@ -140,13 +141,13 @@ def give_up(call: Call, now: float) -> Transition:
 def fail(call: Call, failure: Failure, now: float, state: DialState = DialState.FAILED) -> Transition:
     """The call is not started: close its card with the reason, tell whoever asked, put it on the list."""
     dial = replace(_dial(call), state=state, failure=failure)
+    call, wakes = cards.ending(call, now)
     ended = replace(
         call,
         phase=lifecycle.step(call.phase, Move.END),
         outcome=Outcome.NOT_STARTED,
         ended_at=now,
         talk_seconds=0,
-        shown=(),
         dial=dial,
     )
     owed: list[Owed] = []
@@ -162,13 +163,14 @@ def fail(call: Call, failure: Failure, now: float, state: DialState = DialState.
         ended = replace(ended, phase=lifecycle.step(ended.phase, Move.CLOSE), skipped=failure.message)
     if dial.by is not None:
         owed.append(Owed("notify:start", _notice(call, failure, dial.by), Priority.FINISH))
-    wakes = _next_late(dial, now) if state is DialState.UNTRACED else ()
+    if state is DialState.UNTRACED:
+        wakes = (*wakes, *_next_late(dial, now))
     return Transition(
         ended,
         tuple(owed),
         wakes,
         ("trace", "untraced", "register", "no_end"),
-        ("show", "trace_dial"),
+        (*cards.KINDS, TraceDial.kind),
         news=(StartFailed(failure, certain=state is DialState.FAILED),),
     )
 
@@ -232,6 +234,7 @@ def assigned(call: Call, event: CallbackAssigned, now: float) -> Transition:
         register_extension=event.extension,
         dial=replace(dial, extension=event.extension, by=event.user_id),
         shown=(event.extension,) if event.extension and event.failure is None else (),
+        carded=(event.extension,) if event.extension and event.failure is None else (),
     )
     return _registered_first(owned, begin(owned, event.failure, now), event.user_id)
 

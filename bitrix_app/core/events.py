@@ -106,6 +106,30 @@ class Registered:
     """When an earlier try's answer was lost (unix seconds): it may land until the doubt matured."""
     note: str | None = None
     """Why no client was found by the number, and what Bitrix24 said when it would not make one."""
+    shown: bool = True
+    """Whether it was to open a card for `user_id`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unheard:
+    """The CALL_ID that a portal's event seemed to name this call by is another call's."""
+
+    bitrix_call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResponsibleFound:
+    """This user is responsible for the calling client and does not see the card yet."""
+
+    user_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class CardsHidden:
+    """The card is closed for these people, as far as they had it."""
+
+    extensions: tuple[str, ...] = ()
+    users: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +227,11 @@ class Disposed:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A command without facts of its own (show, hide, layout, notice) took effect."""
+    """A command without facts of its own (show, layout, notice) took effect."""
 
     key: str
+    doubted_at: float | None = None
+    """For a card: when an earlier try's answer was lost (unix seconds)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +262,10 @@ CallEvent = (
     PbxReport
     | Due
     | Heard
+    | Unheard
     | Registered
+    | ResponsibleFound
+    | CardsHidden
     | Finished
     | DialAccepted
     | DialFailed

@@ -40,6 +40,8 @@ class PortalSettings:
     drive_managers: tuple[int, ...] = ()
     """Users who are given the right to read our Drive folder when it is made."""
     layout: bool = True
+    card_to_responsible: bool = True
+    """A known client's incoming call is shown to his responsible person too, not only where it rings."""
     concurrency: int = 2
     """Requests in flight to this portal (reliability.md §2, C5)."""
     country: str = "UA"
@@ -85,6 +87,7 @@ class PortalSettings:
             drive=self.drive,
             drive_recordings=self.drive_recordings,
             layout=self.layout,
+            card_to_responsible=self.card_to_responsible,
             dispositions=self.dispositions,
         )
 

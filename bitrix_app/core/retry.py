@@ -55,6 +55,7 @@ POLICIES: Final = MappingProxyType(
         "register": Policy(),
         "show": Policy(pauses=(1.0, 2.0, 5.0), live=True),
         "hide": Policy(pauses=(1.0, 2.0, 5.0, 10.0), live=True),
+        "find_responsible": Policy(pauses=(1.0, 2.0, 5.0, 10.0, 20.0, 40.0), live=True),
         "finish": Policy(),
         "trace_dial": Policy(pauses=(10.0, 30.0, 2 * MINUTE, 10 * MINUTE)),
         "assign_callback": Policy(pauses=(2.0, 5.0, 15.0)),

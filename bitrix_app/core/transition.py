@@ -20,6 +20,7 @@ class Rules:
     drive: bool = True
     drive_recordings: bool = True
     layout: bool = True
+    card_to_responsible: bool = True
     dispositions: tuple[Rule, ...] = ()
 
 

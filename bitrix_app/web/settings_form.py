@@ -15,7 +15,14 @@ from bitrix_app.core.stages import Stages
 from bitrix_app.numbers import COUNTRIES
 from bitrix_app.words import mark
 
-SWITCHES: Final = ("crm_create_in", "crm_create_out", "drive", "drive_recordings", "layout")
+SWITCHES: Final = (
+    "crm_create_in",
+    "crm_create_out",
+    "drive",
+    "drive_recordings",
+    "layout",
+    "card_to_responsible",
+)
 LINES: Final = 1000
 """External lines that a portal may name."""
 MANAGERS: Final = 100

@@ -72,6 +72,7 @@ SWITCH_WORDS: Final = {
     "drive": mark("File every call on Bitrix24 Drive"),
     "drive_recordings": mark("Copy recordings to Bitrix24 Drive"),
     "layout": mark("Show our summary on the call's record"),
+    "card_to_responsible": mark("Show a known client's call to the responsible person too"),
 }
 
 

@@ -289,7 +289,7 @@ def test_commands_without_facts_leave_the_call_as_it_is() -> None:
     story = Story()
     story.tell(report(Step.OFFERED, "2001"))
     before = story.call
-    story.tell(Done("show:2002"), Due("something else"), GivenUp("show", "show:1", "X", "y"))
+    story.tell(Done("layout"), Due("something else"), GivenUp("layout", "layout", "X", "y"))
     assert story.call == before
 
 

@@ -17,7 +17,7 @@ from bitrix_app.core.store import Unit
 from bitrix_app.sandbox import drive
 from bitrix_app.sandbox.faults import Fault
 from bitrix_app.sandbox.state import User
-from tests.faults.house import House, assert_exactly_once, house
+from tests.faults.house import CARDS, House, assert_exactly_once, house
 from tests.faults.table import BAD, FINISH, RECORDING, REGISTER, STEPS, arm, bad
 
 pytestmark = pytest.mark.anyio
@@ -52,7 +52,7 @@ async def test_needs_reauth_in_the_middle_of_each_step_waits_and_heals(tmp_path:
         assert await up.open_app() == 200
         await up.settle(calls=1)
         (call,) = await up.calls()
-        tries = {job.key: job.attempts for job in await up.jobs(call) if job.kind not in ("show", "hide")}
+        tries = {job.key: job.attempts for job in await up.jobs(call) if job.kind not in CARDS}
         assert set(tries.values()) == {1}, "waiting for a person must not use up the tries"
         await assert_exactly_once(up, [told])
 

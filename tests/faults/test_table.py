@@ -11,13 +11,6 @@ from tests.faults.table import BAD, FINISH, LIVE_ONLY, REGISTER, STEPS, Bad, arm
 
 pytestmark = pytest.mark.anyio
 
-BEYOND = (
-    "After the vendor's own 60 s nothing can be matched any more; but the CALLINIT of the stray row comes "
-    "is not told from a click's) and its card stays open until the sweep of orphans closes it."
-)
-KNOWN = {
-    ("late-90", REGISTER, "in-time"): BEYOND,
-}
 EVERY_DAY_IN_TIME = (*LIVE_ONLY, REGISTER, FINISH)
 LIKE_LOST = ("500-json-done", "502-html-done", "truncated", "slow-70")
 """For what comes after Finish these are told apart by nobody; the long run has them."""
@@ -34,8 +27,6 @@ def cells() -> list[object]:
                 marks = []
                 if step not in EVERY_DAY_IN_TIME and (way == "in-time" or bad.name in LIKE_LOST):
                     marks.append(pytest.mark.slow)
-                if (reason := KNOWN.get((bad.name, step, way))) is not None:
-                    marks.append(pytest.mark.xfail(strict=True, raises=AssertionError, reason=reason))
                 found.append(pytest.param(bad, step, way, marks=marks, id=f"{bad.name}-{step}-{way}"))
     return found
 

@@ -15,7 +15,8 @@ from bitrix_app.core.lifecycle import Phase
 from bitrix_app.core.portal import PortalSettings, PortalState
 from bitrix_app.core.store import DueWake, ReceiptState, StoreUnavailable
 from bitrix_app.desk import new_call_id
-from bitrix_app.intake import INIT_WINDOW, PUT_OFF
+from bitrix_app.intake import PUT_OFF
+from bitrix_app.strays import WINDOW
 from tests.house.making import (
     APP_TOKEN,
     CLIENT,
@@ -455,7 +456,7 @@ async def test_callinit_passes_a_call_whose_register_nobody_owes(bench: Bench) -
 
 
 async def test_callinit_passes_a_call_that_is_too_old(bench: Bench) -> None:
-    await bench.keep(call(first_seen_at=NOW - INIT_WINDOW - 1))
+    await bench.keep(call(first_seen_at=NOW - WINDOW - 1))
     await bench.hear_portal("ONVOXIMPLANTCALLINIT", **INIT)
     assert await heard(bench) is None
 

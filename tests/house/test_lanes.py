@@ -531,7 +531,7 @@ async def test_a_good_answer_counts_although_the_lease_ran_out_meanwhile(room: R
     assert await room.bench.store.rescue(NOW + LEASE) == 1
     room.outbox.gate.set()
     await until(lambda: not room.outbox.running, "the answer")
-    await asyncio.sleep(0.03)
+    await room.state("register", "done")
     assert (await room.bench.the_call()).bitrix_call_id == "externalCall.1"
     assert (await room.bench.states())["register"] == "done"
     assert room.outbox.said == ["c1/register"]

@@ -35,7 +35,7 @@ from bitrix_app.core.errors import (
     Trouble,
     VendorBroken,
 )
-from bitrix_app.core.events import Direction, Done, Finished, RecordingFetched, Registered
+from bitrix_app.core.events import CardsHidden, Direction, Done, Finished, RecordingFetched, Registered
 from bitrix_app.core.jobs import Job
 from bitrix_app.core.outcome import FAILED_REASON, Outcome
 from bitrix_app.core.portal import Agent, Portal, PortalSettings
@@ -46,9 +46,11 @@ from bitrix_app.directory import Directory
 from bitrix_app.filing import Filing, RecordingSource
 from bitrix_app.lines import Lines
 from bitrix_app.moving import Moving
-from bitrix_app.outbox import MATCHED_FOR, Moot, Outbox, Prepared
+from bitrix_app.outbox import Moot, Outbox
 from bitrix_app.owners import Owners
+from bitrix_app.prepared import Prepared
 from bitrix_app.records import Records
+from bitrix_app.registering import MATCHED_FOR
 from bitrix_app.upkeep import Upkeep
 from tests.house.making import (
     CLIENT,
@@ -435,8 +437,9 @@ async def test_the_same_user_is_not_tried_twice(room: Room) -> None:
 async def test_cards_are_opened_and_closed_for_the_extensions_users(
     room: Room, command: Show | Hide, method: str
 ) -> None:
-    live = call(bitrix_call_id=CALL_ID)
-    assert await room.say(command, live, key="k") == Done("k")
+    live = call(bitrix_call_id=CALL_ID, shown=("2001", "2002") if method == SHOW else ("2001",))
+    told = Done("k") if method == SHOW else CardsHidden(("2002",))
+    assert await room.say(command, live, key="k") == told
     users = {"2001": 11, "2002": 12}
     assert room.far.params(method) == {"CALL_ID": CALL_ID, "USER_ID": [users[e] for e in command.extensions]}
 
@@ -448,15 +451,55 @@ async def test_opening_a_card_of_a_call_that_is_over_is_moot(room: Room) -> None
 
 
 async def test_closing_a_card_of_a_call_that_is_over_is_said(room: Room) -> None:
-    assert await room.say(Hide(("2001",)), over()) == Done("hide")
+    assert await room.say(Hide(("2001",)), over()) == CardsHidden(("2001",))
     assert room.far.methods == [HIDE]
 
 
-@pytest.mark.parametrize("command", [Show(("2099",)), Hide(("2099",))])
-async def test_a_card_for_nobody_is_moot(room: Room, command: Command) -> None:
+async def test_a_card_for_nobody_is_moot(room: Room) -> None:
     room.far.on("user.get", [])
     with pytest.raises(Moot, match="none of the extensions"):
-        await room.say(command, call(bitrix_call_id=CALL_ID))
+        await room.say(Show(("2099",)), call(bitrix_call_id=CALL_ID, shown=("2099",)))
+
+
+async def test_a_card_that_nobody_could_have_is_hidden_without_a_request(room: Room) -> None:
+    room.far.on("user.get", [])
+    assert await room.say(Hide(("2099",)), call(bitrix_call_id=CALL_ID)) == CardsHidden(("2099",))
+    assert HIDE not in room.far.methods
+
+
+async def test_a_card_that_is_shown_late_is_shown_to_those_who_are_still_to_see_it(room: Room) -> None:
+    live = call(bitrix_call_id=CALL_ID, shown=("2002",), shown_users=(1,))
+    await room.say(Show(("2001", "2002"), (1, 13)), live)
+    assert room.far.params(SHOW)["USER_ID"] == [12, 1]
+    with pytest.raises(Moot, match="somebody else has answered"):
+        await room.say(Show(users=(13,)), live)
+    assert await room.say(Show(users=(13,)), live, doubt=True) == Done("show"), "it may have opened"
+    assert room.far.methods.count(SHOW) == 1
+
+
+async def test_whoever_is_to_see_the_card_is_never_hidden_from_under_another_name(room: Room) -> None:
+    """The responsible person (12) answered at 2002; 2001 rang, the default user 1 had Register."""
+    talk = call(bitrix_call_id=CALL_ID, shown=("2002",), carded=("2001", "2002"), carded_users=(12, 1))
+    assert await room.say(Hide(("2001",), (12,)), talk) == CardsHidden(("2001",), (12, 1))
+    assert room.far.params(HIDE)["USER_ID"] == [11, 1]
+
+
+async def test_a_hide_said_late_is_for_whoever_is_gone_by_then(room: Room) -> None:
+    """2001 → 2002 → back to 2001 while the first Hide was tried again."""
+    back = call(bitrix_call_id=CALL_ID, shown=("2001",), carded=("2001", "2002"))
+    await room.say(Hide(("2001",)), back)
+    assert room.far.params(HIDE)["USER_ID"] == [12]
+
+
+async def test_no_card_is_left_to_hide_after_finish(room: Room) -> None:
+    with pytest.raises(Moot, match="no card"):
+        await room.say(Hide(("2001",)), over(finished=True))
+
+
+async def test_the_card_of_a_call_that_was_only_heard_of_is_hidden_after_its_end(room: Room) -> None:
+    ended = over(bitrix_call_id=None, heard_bitrix_id="externalCall.heard", carded=("2001",))
+    await room.say(Hide(("2001",)), ended)
+    assert room.far.params(HIDE) == {"CALL_ID": "externalCall.heard", "USER_ID": [11]}
 
 
 @pytest.mark.parametrize(("command", "method"), [(Show(("2001",)), SHOW), (Hide(("2001",)), HIDE)])
@@ -464,7 +507,9 @@ async def test_a_card_of_a_call_that_the_portal_closed_is_done(
     room: Room, command: Command, method: str
 ) -> None:
     room.far.on(method, NotFound(CALL_LOST))
-    assert await room.say(command, call(bitrix_call_id=CALL_ID)) == Done(command.kind)
+    shown = ("2001",) if method == SHOW else ()
+    told = Done("show") if method == SHOW else CardsHidden(("2001",))
+    assert await room.say(command, call(bitrix_call_id=CALL_ID, shown=shown)) == told
     assert STATISTIC not in room.far.methods
 
 
@@ -526,8 +571,6 @@ async def test_recordings_go_to_filing(room: Room) -> None:
 async def test_a_command_that_nobody_delivers_is_moot(room: Room) -> None:
     with pytest.raises(Moot, match="nobody delivers ensure_bindings"):
         await room.say(EnsureBindings(), over())
-    with pytest.raises(Moot, match="cannot be said late"):
-        await room.outbox._register_late(room.portal, job(Finish()), over())
 
 
 # --- batches ---------------------------------------------------------------------------------------

@@ -14,5 +14,7 @@ from tests.journeys.world import World
 async def world(tmp_path: Path, anyio_backend: str) -> AsyncIterator[World]:
     http = HttpGateway(allow_loopback=True)
     async with stage(0, tmp_path) as up:
-        yield World(up, http)
+        made = World(up, http)
+        yield made
+        await made.no_card_is_open()
     await http.close()

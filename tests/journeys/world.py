@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bitrix_app.core.call import Call
+from bitrix_app.core.chores import CARDS_LANE
 from bitrix_app.core.jobs import Job, JobState
 from bitrix_app.core.ports import HttpRequest, HttpResponse
 from bitrix_app.gateway import HttpGateway
@@ -57,6 +59,10 @@ class World:
             assert asyncio.get_running_loop().time() < deadline, f"in {within} s it did not come to: {what}"
             await asyncio.sleep(0.02)
 
+    async def no_card_is_open(self) -> None:
+        """«No card stays open at the end of any journey»: the fixture asks it of each."""
+        await self.until(lambda: not self.stage.portal.open_cards(), "no card left open")
+
     async def calls(self) -> list[Call]:
         return list(await self.stage.house.store.calls(self.member_id))
 
@@ -70,12 +76,16 @@ class World:
     async def settled(self, count: int = 1, within: float = 30.0) -> list[Call]:
         """Wait until `count` calls are known and nothing is owed; the calls, newest first."""
         deadline = asyncio.get_running_loop().time() + within
-        counts: Any = {}
+        counts: Counter[JobState] = Counter()
         calls: list[Call] = []
         while asyncio.get_running_loop().time() < deadline:
             calls = await self.calls()
-            counts = await self.stage.house.store.job_counts(self.member_id)
-            if len(calls) >= count and not any(counts.get(state) for state in OPEN):
+            counts = Counter(await self.stage.house.store.job_counts(self.member_id))
+            # a CALL_ID that we did not know at once is looked at again minutes later
+            counts.subtract(
+                job.state for job in await self.stage.house.store.lane(self.member_id, CARDS_LANE)
+            )
+            if len(calls) >= count and not any(counts[state] for state in OPEN):
                 return calls
             await asyncio.sleep(0.05)
         stuck = [(j.key, str(j.state), j.error) for c in calls for j in await self.jobs(c) if j.state in OPEN]

@@ -77,7 +77,8 @@ async def test_pitfall_19_a_ringing_group_is_one_register_and_cards_for_the_othe
     assert kinds == ["register", "show"]
     assert story.command("register") == Register(AGENT)
     event = await registered(rig)
-    assert await rig.deliver(Show((OTHER_AGENT,)), live(bitrix_call_id=event.bitrix_call_id), key="show:2002")
+    ringing = live(bitrix_call_id=event.bitrix_call_id, shown=story.call.shown)
+    assert await rig.deliver(Show((OTHER_AGENT,)), ringing, key="show:2002")
     assert rig.sandbox.open_cards() == [(event.bitrix_call_id, 11), (event.bitrix_call_id, 12)]
     assert len(rig.sandbox.pending_calls) == 1
     await rig.deliver(Register(OTHER_AGENT), live())  # what a second register would have done
