@@ -16,6 +16,8 @@ from loguru import logger
 from starlette.types import ASGIApp
 
 from bitrix_app import logs
+from bitrix_app.agent_rooms import AgentsRound, StatusRoom
+from bitrix_app.agents import AgentHearer
 from bitrix_app.bitrix.auth import PortalVerifier
 from bitrix_app.bitrix.client import BitrixClient
 from bitrix_app.bitrix.drive import Drive
@@ -23,17 +25,20 @@ from bitrix_app.bitrix.servers import AuthServers
 from bitrix_app.bitrix.tokens import TokenRefresher
 from bitrix_app.check import KINDS, Check, Report
 from bitrix_app.clock import SystemClock
+from bitrix_app.core.agent_saying import LANE as AGENT
+from bitrix_app.core.portal import Portal
 from bitrix_app.core.ports import Clock, Http
 from bitrix_app.core.store import Store, StoreUnavailable
 from bitrix_app.directory import Directory
 from bitrix_app.filing import Filing, RecordingSource
 from bitrix_app.gateway import HttpGateway
+from bitrix_app.hearing import Calls, Hearers
 from bitrix_app.intake import Intake
 from bitrix_app.lanes import PortalLanes
 from bitrix_app.limiters import Limiters
 from bitrix_app.lines import Lines
 from bitrix_app.moving import Moving
-from bitrix_app.outbox import Outbox
+from bitrix_app.outbox import Outbox, Room
 from bitrix_app.owners import Owners
 from bitrix_app.portals import Portals, Prefill
 from bitrix_app.recorder import Recorder
@@ -127,7 +132,13 @@ async def compose(
         upkeep = Upkeep(store, clock, client, refresher, directory, lines, pbx, addresses)
         owners = Owners(client, directory, clock)
         records, moving = Records(store, client), Moving(client)
-        outbox = Outbox(client, directory, owners, lines, filing, moving, upkeep, clock, records)
+        rooms: list[Room] = [StatusRoom(store, pbx, clock), AgentsRound(store, client, clock)]
+
+        def pace(portal: Portal) -> None:
+            pbx.pace(portal.unitalk_key, portal.settings.pbx_requests_per_second)
+
+        outbox = Outbox(client, directory, owners, lines, filing, moving, upkeep, clock, records, rooms, pace)
+        hearers = Hearers(Calls(), {AGENT: AgentHearer()})
 
         def nudge(portal: str) -> None:
             worker.nudge(portal)
@@ -145,7 +156,7 @@ async def compose(
             store,
             clock,
             intake,
-            lambda portal: PortalLanes(portal, store, outbox, clock, chance),
+            lambda portal: PortalLanes(portal, store, outbox, clock, chance, hearers),
             lambda: filing.tick(clock.now()),
         )
         prefill = Prefill(

@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 from loguru import logger
 
+from bitrix_app.agents import call_settled
 from bitrix_app.bitrix.events import BitrixEvent, read_call_init, read_clean
 from bitrix_app.core.advance import Transition, Wake, advance
 from bitrix_app.core.call import Call
@@ -150,6 +151,7 @@ class Intake:
             await unit.mark_receipt(receipt_id, ReceiptState.IGNORED, call_id=call.id, error=str(illegal))
             return False
         added = await unit.apply(transition, now, receipt.correlation_id)
+        added += await call_settled(unit, portal, call, transition.call, now)
         await unit.mark_receipt(receipt_id, ReceiptState.APPLIED, call_id=call.id)
         return added > 0 or bool(transition.wakes)
 
@@ -193,7 +195,9 @@ class Intake:
                     return 0
                 # the portal may come back, and its calls must not be left open then
                 return await unit.apply(Transition(call, wakes=(Wake(now + PUT_OFF, wake.reason),)), now)
-            return await unit.apply(advance(call, Due(wake.reason), now, portal.rules), now)
+            transition = advance(call, Due(wake.reason), now, portal.rules)
+            added = await unit.apply(transition, now)
+            return added + await call_settled(unit, portal, call, transition.call, now)
 
         if await self._store.transact(work):
             self._nudge(wake.portal)

@@ -269,8 +269,8 @@ class PortalLanes:
                 # now would make it a doubt
                 logger.error("the outcome of {} waits for the store: {}", job.kind, away.reason)
                 await self._clock.sleep(SETTLE_AGAIN)
-        if isinstance(result, Trouble):
-            self.put_off()
+        if isinstance(result, Trouble) or ":" in job.lane:
+            self.put_off()  # a plan of others than calls may owe the next step for a later time
 
     async def _failed(
         self,

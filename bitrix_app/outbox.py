@@ -113,7 +113,9 @@ class Outbox:
         clock: Clock,
         records: Records,
         rooms: Sequence[Room] = (),
+        pace: Callable[[Portal], None] = lambda _: None,
     ) -> None:
+        """`pace` is told the portal before each delivery: its settings may say how often to ask."""
         self._client = client
         self._owners = owners
         self._lines = lines
@@ -124,10 +126,12 @@ class Outbox:
         self._rooms = {kind: room for room in rooms for kind in room.kinds}
         self._upkeep = upkeep
         self._clock = clock
+        self._pace = pace
 
     async def deliver(self, portal: Portal, job: Job, call: Call | None) -> object:
         """Say the job's command. Returns its event; raises a `Trouble` branch or `Moot`."""
         _granted(portal, job)
+        self._pace(portal)
         try:
             return await self._deliver(portal, job, call)
         except Refused as refused:

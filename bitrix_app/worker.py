@@ -13,7 +13,7 @@ from typing import Final
 from loguru import logger
 
 from bitrix_app.core.advance import Owed
-from bitrix_app.core.chores import rounds
+from bitrix_app.core.chores import rounds_of
 from bitrix_app.core.portal import Portal, PortalState
 from bitrix_app.core.ports import Clock
 from bitrix_app.core.retention import LOG_DAYS, RECEIPT_DAYS
@@ -166,7 +166,7 @@ class Worker:
         await self._store.transact(work)
 
     async def _rounds_of(self, portal: Portal, now: float) -> None:
-        for kind, every, lane, owed in rounds():
+        for kind, every, lane, owed in rounds_of(portal):
             snapshot = await self._store.snapshot(portal.member_id, kind)
             if snapshot is not None and now - snapshot.taken_at < every:
                 continue

@@ -38,6 +38,8 @@ OLD_PAGE: Final = 300
 """The 2017 server's limit; still used where the vendor answers «Limit range»."""
 TIMEOUT: Final = 60.0
 """Seconds; the vendor says nothing, a request of ours waits as long as Bitrix24's would."""
+STATUS_TIMEOUT: Final = 10.0
+"""Seconds; a status is not worth more patience, for setting it again harms nobody."""
 _USER_WRAPPERS: Final = ("users", "items", "data", "list", "result")
 
 
@@ -53,6 +55,7 @@ class Said:
     data: Any = None
     form: Mapping[str, str] | None = None
     query: Mapping[str, str] | None = None
+    timeout: float = TIMEOUT
 
     @property
     def operation(self) -> str:
@@ -102,7 +105,8 @@ def direct_call(line: str, number: str, meta: str | None = None) -> Said:
 
 def set_status(line: str, status: str) -> Said:
     """`WORK` or a word for a pause (`PAUS`) of an inner line (§4.3)."""
-    return Said(SET_STATUS, reads=False, query={"number": line, "status": status})
+    query = {"number": line, "status": status}
+    return Said(SET_STATUS, reads=False, query=query, timeout=STATUS_TIMEOUT)
 
 
 def autodial(body: Mapping[str, Any]) -> Said:
@@ -125,7 +129,7 @@ def request(base_url: str, key: str, said: Said) -> HttpRequest:
     elif said.data is not None:
         headers["Content-Type"] = "application/json"
         body = json.dumps(said.data, ensure_ascii=False).encode("utf-8")
-    return HttpRequest("POST", url, headers, body, timeout=TIMEOUT)
+    return HttpRequest("POST", url, headers, body, timeout=said.timeout)
 
 
 def wall_window(date_from: float, date_to: float, timezone: str) -> tuple[str, str]:

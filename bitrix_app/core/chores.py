@@ -8,11 +8,23 @@ from __future__ import annotations
 from typing import Final
 
 from bitrix_app.core.advance import Owed
-from bitrix_app.core.commands import EnsureBindings, Priority, RefreshDirectory, RefreshTokens
+from bitrix_app.core.commands import (
+    EnsureBindings,
+    LookAtAgents,
+    Priority,
+    RefreshDirectory,
+    RefreshTokens,
+)
+from bitrix_app.core.portal import Portal
 
 BINDINGS_LANE: Final = "portal:bindings"
 DIRECTORY_LANE: Final = "portal:directory"
 TOKENS_LANE: Final = "portal:tokens"
+AGENTS_LANE: Final = "portal:agents"
+AGENTS_SEEN: Final = "agents_seen"
+"""The snapshot that the minute's look at the agents leaves."""
+AGENTS_EVERY: Final = 50.0
+"""Seconds; a little less than the worker's minute, so that each of its rounds meets it."""
 
 
 def portal_work() -> tuple[tuple[str, Owed], ...]:
@@ -23,8 +35,18 @@ def portal_work() -> tuple[tuple[str, Owed], ...]:
     )
 
 
+def agents_work() -> tuple[str, Owed]:
+    """(lane, what is owed) to look at the agents now; it is not urgent beside anything else."""
+    return AGENTS_LANE, Owed("agents", LookAtAgents(), Priority.BACKFILL)
+
+
+def rounds_of(portal: Portal) -> tuple[tuple[str, float, str, Owed], ...]:
+    """`rounds`, with those that only some portals want."""
+    return (*rounds(), (AGENTS_SEEN, AGENTS_EVERY, *agents_work())) if portal.tells_statuses else rounds()
+
+
 def rounds() -> tuple[tuple[str, float, str, Owed], ...]:
-    """(snapshot that tells the last time, seconds between, lane, what is owed) of the daily rounds."""
+    """(snapshot that tells the last time, seconds between, lane, what is owed) of every portal's rounds."""
     return (
         ("bindings", 86_400.0, BINDINGS_LANE, Owed("bindings", EnsureBindings(), Priority.CRM)),
         ("directory", 3_600.0, DIRECTORY_LANE, Owed("directory", RefreshDirectory(), Priority.CRM)),

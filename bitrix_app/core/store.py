@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
 from bitrix_app.core.advance import Owed, Transition
+from bitrix_app.core.agents_store import AgentReader, AgentUnit
 from bitrix_app.core.call import Call
 from bitrix_app.core.jobs import Attempt, Job, JobError, JobState
 from bitrix_app.core.portal import Portal, Snapshot, TokenPair
@@ -96,7 +97,7 @@ class WebhookToken:
     uses: int = 0
 
 
-class Unit(Protocol):
+class Unit(AgentUnit, Protocol):
     """Verbs inside one transaction."""
 
     async def receive(self, receipt: Receipt) -> int | None:
@@ -210,7 +211,7 @@ class Unit(Protocol):
         ...
 
 
-class Store(Protocol):
+class Store(AgentReader, Protocol):
     """Verbs that are transactions of their own. All times unix seconds."""
 
     async def transact(self, work: Callable[[Unit], Awaitable[T]]) -> T:
