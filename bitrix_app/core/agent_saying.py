@@ -129,6 +129,8 @@ def failed(
         status = _lost(status, event.word, now)
     elif event.fresh:
         status = replace(status, doubtful=tuple(x for x in status.doubtful if x != event.word))
+    if to_say(status, words, now) is None:
+        return unneeded(status, words, now)  # what failed is not desired any more, and did nothing
     others = tuple(others)
     since = status.failing_since if status.failing_since is not None else now
     served = max((one.acknowledged_at or 0.0 for one in others), default=0.0)
