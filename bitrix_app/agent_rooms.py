@@ -91,7 +91,7 @@ class _Saying:
         return Failed(
             word=self.word or "",
             error=error,
-            undone=refused or isinstance(trouble, NotSent),
+            undone=self.word is None or refused or isinstance(trouble, NotSent),
             refused=trouble.verdict is Verdict.PERSON,
             key=isinstance(trouble, Forbidden),
             fresh=self._fresh,

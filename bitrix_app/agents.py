@@ -60,8 +60,12 @@ async def keep(unit: Unit, portal: Portal, status: AgentStatus, now: float) -> i
     await unit.save_agent_status(status)
     if not portal.tells_statuses:
         return 0
-    owed = agent_saying.due(status, portal.settings.status_words, now)
-    return await unit.owe(portal.member_id, lane_of(status.extension), owed, now)
+    words = portal.settings.status_words
+    owed = agent_saying.due(status, words, now)
+    added = await unit.owe(portal.member_id, lane_of(status.extension), owed, now)
+    if not added and agent_saying.hurries(status, words, now):
+        added = await unit.hasten_agents(portal.member_id, [status.extension], now)
+    return added
 
 
 # --- calls ----------------------------------------------------------------------------------------
@@ -219,7 +223,8 @@ class AgentHearer:
             case GivenUp(code=code, message=message):
                 # our own fault or the like; a person sees the job, the agent must not be relied on
                 error = JobError(code, "unknown", message, "", Who.US.value)
-                failure = Failed("", error, undone=False, refused=True)
+                word = status.flying or ""
+                failure = Failed(word, error, undone=not word, refused=True)
                 status = agent_saying.failed(status, failure, others, words, now)
             case _:
                 raise TypeError(f"{type(event).__name__} is no event of an agent")

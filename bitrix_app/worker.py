@@ -113,10 +113,11 @@ class Worker:
             busy = True
             self._keep(portal)
         due = await self._store.next_due()
+        longest = min(LONGEST_SLEEP, self._next_rounds - now)  # the rounds are to be a minute apart
         if due is None:
-            return LONGEST_SLEEP
+            return longest
         if due > now:
-            return min(due - now, LONGEST_SLEEP)
+            return min(due - now, longest)
         return LOOK_AGAIN if busy or failed else 0.0
 
     async def _wake(self, wake: DueWake) -> bool:

@@ -88,11 +88,10 @@ def to_say(status: AgentStatus, words: Words, now: float) -> str | None:
 
 def saying(status: AgentStatus, word: str, now: float) -> AgentStatus:
     """Before `word` leaves: from here on it may hold at the PBX, whatever becomes of the answer."""
-    for old in status.doubtful:
-        if all(old != one for one, _ in status.lost):  # nobody came back from that try: a crash
-            status = _lost(status, old, now)
+    if status.flying is not None:  # nobody came back from the last try
+        status = _lost(status, status.flying, now)
     others = tuple(other for other in status.doubtful if other != word)
-    return replace(status, doubtful=(*others, word))
+    return replace(status, doubtful=(*others, word), flying=word)
 
 
 def _lost(status: AgentStatus, word: str, now: float) -> AgentStatus:
@@ -107,7 +106,13 @@ def acknowledged(status: AgentStatus, event: Acknowledged, words: Words, now: fl
     lost = tuple((word, until) for word, until in status.lost if until > now)
     confirm_at = max((until for word, until in lost if word != event.word), default=None)
     status = replace(
-        status, acknowledged=event.word, acknowledged_at=now, doubtful=(), lost=lost, confirm_at=confirm_at
+        status,
+        acknowledged=event.word,
+        acknowledged_at=now,
+        doubtful=(),
+        flying=None,
+        lost=lost,
+        confirm_at=confirm_at,
     )
     return diverging(_healthy(status), words, now)
 
@@ -125,6 +130,7 @@ def failed(
     status: AgentStatus, event: Failed, others: Iterable[AgentStatus], words: Words, now: float
 ) -> AgentStatus:
     """One more failure. `others` are the portal's other agents: with a PBX that is down they take turns."""
+    status = replace(status, flying=None)
     if not event.undone:
         status = _lost(status, event.word, now)
     elif event.fresh:
@@ -182,11 +188,18 @@ def doubted(status: AgentStatus) -> AgentStatus:
 
 
 def due(status: AgentStatus, words: Words, now: float) -> tuple[Owed, ...]:
-    """The agent's only job, if the PBX must be told something."""
-    if to_say(status, words, now) is None:
-        return ()
+    """The agent's only job, if the PBX must be told something now, at the next try or to make sure."""
     command = SetStatus(extension=status.extension)
-    return (Owed(KEY, command, Priority.FINISH, not_before=status.next_at),)
+    if to_say(status, words, now) is not None:
+        return (Owed(KEY, command, Priority.FINISH, not_before=status.next_at),)
+    if status.confirm_at is not None:
+        return (Owed(KEY, command, Priority.FINISH, not_before=status.confirm_at),)
+    return ()
+
+
+def hurries(status: AgentStatus, words: Words, now: float) -> bool:
+    """Whether a job that waits already, to make sure of an older status, must go now."""
+    return status.next_at is None and to_say(status, words, now) is not None
 
 
 def waits_for_the_pbx(status: AgentStatus) -> bool:

@@ -108,6 +108,8 @@ class AgentStatus:
     acknowledged_at: float | None = None
     doubtful: tuple[str, ...] = ()
     """Words that were said and not answered: any of them may hold, or `acknowledged` still."""
+    flying: str | None = None
+    """The word of the try in flight; still here at the next try, it tells of a crash."""
     lost: tuple[tuple[str, float], ...] = ()
     """(word, until): a request whose answer was lost may still land until that instant."""
     confirm_at: float | None = None

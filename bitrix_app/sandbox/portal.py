@@ -47,6 +47,7 @@ from bitrix_app.sandbox.people import People
 from bitrix_app.sandbox.replies import SandboxApp
 from bitrix_app.sandbox.rest import Rest
 from bitrix_app.sandbox.state import CrmItem, Department, State, User
+from bitrix_app.sandbox.timeman import TimeClock
 from bitrix_app.sandbox.transfers import Transfers
 from bitrix_app.sandbox.world import World
 
@@ -55,7 +56,7 @@ __all__ = ["AppCard", "ConnectionDropped", "Effects", "Fault", "Frame", "Sandbox
 DEFAULT_MEMBER = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 
 
-class SandboxPortal(Inspection):
+class SandboxPortal(Inspection, TimeClock):
     """A Bitrix24 portal. `asgi` goes on one socket, `auth.asgi` on another.
 
     Without `auth` the portal brings its own auth server; give `auth_url`, the address where

@@ -75,6 +75,9 @@ def test_an_acknowledged_status_is_not_said_again() -> None:
     assert to_say(agent(), WORDS, 1.0) == "WORK"
     assert to_say(acked(), WORDS, 1.0) is None
     assert due(acked(), WORDS, 1.0) == ()
+    assert not saying.hurries(acked(), WORDS, 1.0)
+    assert saying.hurries(agent(), WORDS, 1.0)
+    assert not saying.hurries(replace(agent(), next_at=7.0), WORDS, 1.0), "a failing one has his own time"
 
 
 def test_the_job_is_one_and_waits_for_the_next_try() -> None:
@@ -128,6 +131,7 @@ def test_another_word_that_may_land_late_is_answered_by_saying_it_once_more() ->
     assert not is_available(one, WORDS)
     assert to_say(one, WORDS, 159.0) is None
     assert to_say(one, WORDS, 160.0) == "WORK"
+    assert [owed.not_before for owed in due(one, WORDS, 103.0)] == [160.0]
     one = saying.acknowledged(saying.saying(one, "WORK", 160.0), Acknowledged("WORK"), WORDS, 161.0)
     assert is_available(one, WORDS)
 
@@ -268,6 +272,8 @@ class Model:
         owed = due(self.status, WORDS, self.now)
         if owed and self.job is None:
             self.job = max(self.now, owed[0].not_before or 0.0)
+        elif self.job is not None and saying.hurries(self.status, WORDS, self.now):
+            self.job = min(self.job, self.now)
 
     def wish(self, page: Page) -> None:
         status = chosen(self.status, page, "")
