@@ -19,6 +19,8 @@ REQUESTS_PER_SECOND: Final = 1.0
 AGING: Final = 30.0
 """Seconds by which a more urgent request may have been asked later and still go first: so a status waits
 at most this long for calls that come after it, and a read twice as long."""
+TICK: Final = 0.001
+"""Seconds that nobody waits for: a clock of floats may never pass a smaller rest."""
 
 
 class Turn(IntEnum):
@@ -58,7 +60,7 @@ class Turns:
         """Wait until it is this request's turn; then it must be sent, or `give_back` be called."""
         mine = self._of(key)
         now = self._clock.monotonic()
-        if not mine.waiting and now >= mine.free_at:
+        if not mine.waiting and mine.free_at - now <= TICK:
             mine.free_at = now + mine.gap
             return
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -80,7 +82,7 @@ class Turns:
         """One turn after the other, as long as somebody waits."""
         while mine.waiting:
             wait = mine.free_at - self._clock.monotonic()
-            if wait > 0:
+            if wait > TICK:
                 await self._clock.sleep(wait)
                 continue  # a turn may have been given back, or the pace been changed, meanwhile
             _, _, granted = heapq.heappop(mine.waiting)

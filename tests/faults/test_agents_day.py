@@ -125,7 +125,7 @@ class Team:
         """Agents whose true status is not the desired one, unless they changed their minds just now."""
         now = self.up.clock.now()
         return [
-            f"{ext}: {one.desired} since {now - one.since:.0f} s, PBX {self.up.pbx.statuses[ext]}, {one.error}"
+            f"{ext}: {one.desired}, PBX {self.up.pbx.statuses[ext]}, {one.error}"
             for ext, one in (await self.statuses()).items()
             if self.up.pbx.statuses[ext] != WORDS.of(one.desired) and now - one.since > self.bound
         ]
@@ -169,9 +169,9 @@ async def team(folder: Path, count: int, rate: float = 1.0, **settings: Any) -> 
             if extension not in up.pbx.statuses:
                 up.pbx.operators.append(Operator(100 + n, f"Agent{n}", "Of the day", extension))
                 up.pbx.statuses[extension] = "WORK"
-        for user in list(up.portal.state.users.values()):
-            if user.id >= 11 + count or user.id == MANAGER:  # the demo's own people
-                user.inner = ""
+        for other in list(up.portal.state.users.values()):
+            if other.id >= 11 + count or other.id == MANAGER:  # the demo's own people
+                other.inner = ""
         await up.installed()
         mine = Team(up, count, rate)
         await mine.settings(status_sync=True, pbx_requests_per_second=rate, **settings)
