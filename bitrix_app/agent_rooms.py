@@ -15,7 +15,7 @@ from bitrix_app.core.agents import AgentStatus, Clock
 from bitrix_app.core.call import Call
 from bitrix_app.core.chores import AGENTS_SEEN
 from bitrix_app.core.commands import LookAtAgents, Priority, SetStatus
-from bitrix_app.core.errors import Forbidden, NotSent, PortalPaused, Trouble, Unreadable, Verdict
+from bitrix_app.core.errors import Forbidden, NotSent, PortalPaused, Refused, Trouble, Verdict
 from bitrix_app.core.jobs import Job, JobError
 from bitrix_app.core.portal import Portal, Snapshot
 from bitrix_app.core.ports import Clock as Time
@@ -87,11 +87,10 @@ class _Saying:
 
     def failed(self, trouble: Trouble) -> Failed:
         error = JobError(trouble.code, trouble.category, trouble.message, trouble.hint, trouble.who.value)
-        refused = trouble.verdict is Verdict.PERSON and not isinstance(trouble, Unreadable)
         return Failed(
             word=self.word or "",
             error=error,
-            undone=self.word is None or refused or isinstance(trouble, NotSent),
+            undone=self.word is None or isinstance(trouble, Refused | NotSent),
             refused=trouble.verdict is Verdict.PERSON,
             key=isinstance(trouble, Forbidden),
             fresh=self._fresh,

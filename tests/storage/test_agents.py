@@ -87,7 +87,13 @@ async def test_nobody_is_available_where_statuses_are_not_told_or_told_otherwise
 
 
 async def test_agents_in_trouble_are_listed_with_code_message_hint_and_who(bench: Bench) -> None:
-    sick = {"error": ERROR, "failing_since": 3.0, "failed_at": 8.0, "tries": 2, "next_at": 18.0}
+    sick: dict[str, Any] = {
+        "error": ERROR,
+        "failing_since": 3.0,
+        "failed_at": 8.0,
+        "tries": 2,
+        "next_at": 18.0,
+    }
     await keep(bench, agent("2001"), agent("2002", **sick), agent("2003", out=True, **sick))
     first, second = await bench.store.agent_troubles(PORTAL)
     assert (first.id, first.state, second.state) == ("agent:2002", "retrying", "attention")
