@@ -55,9 +55,12 @@ def new_agent(portal: Portal, extension: str, user_id: int) -> AgentStatus:
     return AgentStatus(portal.member_id, extension, user_id)
 
 
-async def keep(unit: Unit, portal: Portal, status: AgentStatus, now: float) -> int:
-    """Store the status with the job that it owes; the number of jobs added."""
-    await unit.save_agent_status(status)
+async def keep(
+    unit: Unit, portal: Portal, status: AgentStatus, now: float, before: AgentStatus | None = None
+) -> int:
+    """Store the status, if it is not as `before`, with the job that it owes; the number of jobs added."""
+    if status != before:
+        await unit.save_agent_status(status)
     if not portal.tells_statuses:
         return 0
     words = portal.settings.status_words
@@ -140,6 +143,7 @@ async def look(
 ) -> list[AgentStatus]:
     """Meet new agents, let go of those who are none any more, repair what differs, alarm."""
     known = {one.extension: one for one in await unit.agent_statuses(portal.member_id)}
+    stored = dict(known)
     if mapped is not None:
         for extension in known.keys() - mapped.keys():
             await unit.drop_agent_status(portal.member_id, extension)
@@ -149,15 +153,14 @@ async def look(
     kept: list[AgentStatus] = []
     late = False
     for extension in sorted(known if mapped is None else mapped):
-        before = known[extension]
-        status = _settled(await _living(unit, before), portal, now, "settings")
+        status = _settled(await _living(unit, known[extension]), portal, now, "settings")
         rate = portal.settings.pbx_requests_per_second
         if agent_saying.overdue(status, len(known), rate, now):
             logger.error("the status of agent {} was not acknowledged for too long", extension)
             status = agent_saying.alarmed(status, now)
             await _tell(unit, status, out=True, now=now)
             late = True
-        await keep(unit, portal, status, now)
+        await keep(unit, portal, status, now, stored.get(extension))
         kept.append(status)
     if late:
         await _tell_all(unit, portal, kept, now)

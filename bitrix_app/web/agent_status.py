@@ -168,10 +168,10 @@ class AgentStatuses:
 
 def _read(data: Mapping[str, Any]) -> tuple[Page, str]:
     faults: dict[str, str] = {}
-    choices = ", ".join(page.value for page in Page)
+    words = ", ".join(page.value for page in Page)
     status, reason = data.get("status"), data.get("reason", "")
     if status not in tuple(Page):
-        faults["status"] = mark(f"It must be one of: {choices}.")
+        faults["status"] = mark(f"It must be one of: {words}.")
     if not isinstance(reason, str) or len(reason) > REASON or not reason.isprintable():
         faults["reason"] = mark(f"A reason is one line of {REASON} characters at most.")
     if faults:
