@@ -23,8 +23,9 @@ TOKENS_LANE: Final = "portal:tokens"
 AGENTS_LANE: Final = "portal:agents"
 AGENTS_SEEN: Final = "agents_seen"
 """The snapshot that the minute's look at the agents leaves."""
-AGENTS_EVERY: Final = 50.0
-"""Seconds; a little less than the worker's minute, so that each of its rounds meets it."""
+AGENTS_EVERY: Final = 5.0
+"""Seconds; each of the worker's rounds looks, and they are a minute apart. After a restart the first one
+looks at once: who clocked out meanwhile must not be offered for another minute."""
 
 
 def portal_work() -> tuple[tuple[str, Owed], ...]:
