@@ -16,6 +16,8 @@ from loguru import logger
 from starlette.types import ASGIApp
 
 from bitrix_app import logs
+from bitrix_app.agent_rooms import AgentsRound, StatusRoom
+from bitrix_app.agents import AgentHearer
 from bitrix_app.bitrix.auth import PortalVerifier
 from bitrix_app.bitrix.client import BitrixClient
 from bitrix_app.bitrix.drive import Drive
@@ -24,6 +26,8 @@ from bitrix_app.bitrix.tokens import TokenRefresher
 from bitrix_app.cards import Cards
 from bitrix_app.check import KINDS, Check, Report
 from bitrix_app.clock import SystemClock
+from bitrix_app.core.agent_saying import LANE as AGENT
+from bitrix_app.core.portal import Portal
 from bitrix_app.core.ports import Clock, Http
 from bitrix_app.core.store import Store, StoreUnavailable
 from bitrix_app.desk import Desk, new_call_id
@@ -131,8 +135,17 @@ async def compose(
         owners = Owners(client, directory, clock)
         records, moving = Records(store, client), Moving(client)
         starting = Starting(store, clock, pbx, directory, owners)
-        rooms: list[Room] = [Cards(store, client, directory, owners, clock), starting]
-        outbox = Outbox(client, directory, owners, lines, filing, moving, upkeep, clock, records, rooms)
+        rooms: list[Room] = [
+            Cards(store, client, directory, owners, clock),
+            starting,
+            StatusRoom(store, pbx, clock),
+            AgentsRound(store, client, clock),
+        ]
+
+        def pace(portal: Portal) -> None:
+            pbx.pace(portal.unitalk_key, portal.settings.pbx_requests_per_second)
+
+        outbox = Outbox(client, directory, owners, lines, filing, moving, upkeep, clock, records, rooms, pace)
         desk = Desk(new_call_id)
 
         def forget(portal: str) -> None:
@@ -142,7 +155,7 @@ async def compose(
             watch.forget(portal)
 
         intake = Intake(store, clock, nudge, forget, watch=watch.saw, desk=desk)
-        hearers = Hearers(Calls(desk))
+        hearers = Hearers(Calls(desk), {AGENT: AgentHearer()})
         chance = random.Random()  # noqa: S311 - jitter needs no secrecy
         worker = Worker(
             store,

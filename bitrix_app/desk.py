@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from bitrix_app.agents import call_settled
 from bitrix_app.core import intent as entries
 from bitrix_app.core.advance import advance
 from bitrix_app.core.call import Call
@@ -73,7 +74,8 @@ class Desk:
         jobs, and the transition. Raises `IllegalMove`.
         """
         transition = advance(call, event, now, portal.rules)
-        return await self._commit(unit, portal, transition, now, correlation_id), transition
+        added = await self._commit(unit, portal, transition, now, correlation_id)
+        return added + await call_settled(unit, portal, call, transition.call, now), transition
 
     async def traced(
         self, unit: Unit, portal: Portal, call: Call, event: Traced, now: float, correlation_id: str = ""

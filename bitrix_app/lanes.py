@@ -16,7 +16,7 @@ from typing import Final
 from loguru import logger
 
 from bitrix_app.core.call import Call
-from bitrix_app.core.commands import Priority, kinds_for
+from bitrix_app.core.commands import FetchRecording, Priority, kinds_for
 from bitrix_app.core.errors import NeedsReauth, PortalPaused, Trouble
 from bitrix_app.core.events import CallEvent, GivenUp
 from bitrix_app.core.jobs import Attempt, Job, JobError, JobState
@@ -42,6 +42,9 @@ BATCH_SECONDS: Final = 40.0
 """Seconds of server time per batch; the vendor cuts a request at 60 (bitrix24.md §5)."""
 PBX_AT_ONCE: Final = 3
 """Jobs in flight to the PBX, recordings among them; one more is for live work only."""
+FETCHES_AT_ONCE: Final = PBX_AT_ONCE - 1
+"""Recordings among these: a download may take minutes, and an agent's status does not wait for it."""
+FETCH: Final = FetchRecording.kind
 FOR_PBX: Final = kinds_for("unitalk")
 FOR_BITRIX24: Final = kinds_for("bitrix24")
 IDLE: Final = 30.0
@@ -75,6 +78,8 @@ class PortalLanes:
         """Running deliveries to Bitrix24; true for live ones."""
         self._at_pbx: dict[asyncio.Task[None], bool] = {}
         """Those to the PBX have slots of their own: a PBX that does not answer holds up no CRM work."""
+        self._fetching: set[asyncio.Task[None]] = set()
+        """Those of `_at_pbx` that may take minutes."""
         self._task: asyncio.Task[None] | None = None
         self.put_off: Callable[[], None] = lambda: None
         """Told when a job got a later time, so that whoever sleeps until the next one looks again."""
@@ -142,10 +147,19 @@ class PortalLanes:
         if room <= 0 or self._stopping:
             return False
         most, limit = (None, others) if others > 0 else (Priority.LIVE, room)
-        jobs = await self._claim(now, limit, most, FOR_BITRIX24)
+        slow = FETCHES_AT_ONCE - len(self._fetching)
+        without = FOR_BITRIX24 if slow > 0 else (*FOR_BITRIX24, FETCH)
+        jobs = await self._claim(now, limit, most, without)
+        fetches = [job for job in jobs if job.kind == FETCH]
+        if too_many := fetches[max(0, slow) :]:
+            await self._store.release(too_many)
+            jobs = [job for job in jobs if job not in too_many]
         for job in jobs:
             live = job.priority == Priority.LIVE
-            self._spawn(self._deliver(portal, job), live=live, slots=self._at_pbx)
+            task = self._spawn(self._deliver(portal, job), live=live, slots=self._at_pbx)
+            if job.kind == FETCH:
+                self._fetching.add(task)
+                task.add_done_callback(self._fetching.discard)
         return bool(jobs)
 
     async def _claim(
@@ -185,7 +199,7 @@ class PortalLanes:
 
     def _spawn(
         self, work: Awaitable[None], *, live: bool, slots: dict[asyncio.Task[None], bool] | None = None
-    ) -> None:
+    ) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work)
         held = self._in_flight if slots is None else slots
         held[task] = live
@@ -197,6 +211,7 @@ class PortalLanes:
                 logger.opt(exception=fault).error("a delivery ended badly; its lease will be rescued")
 
         task.add_done_callback(landed)
+        return task
 
     async def _deliver(self, portal: Portal, job: Job) -> None:
         with correlated(job.correlation_id):
@@ -271,8 +286,8 @@ class PortalLanes:
                 # now would make it a doubt
                 logger.error("the outcome of {} waits for the store: {}", job.kind, away.reason)
                 await self._clock.sleep(SETTLE_AGAIN)
-        if isinstance(result, Trouble):
-            self.put_off()
+        if isinstance(result, Trouble) or ":" in job.lane:
+            self.put_off()  # a plan of others than calls may owe the next step for a later time
 
     async def _failed(
         self,

@@ -6,7 +6,7 @@ done» answers, and looks before it repeats what may have happened (design.md §
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -78,7 +78,9 @@ class Outbox:
         clock: Clock,
         records: Records,
         rooms: Sequence[Room] = (),
+        pace: Callable[[Portal], None] = lambda _: None,
     ) -> None:
+        """`pace` is told the portal before each delivery: its settings may say how often to ask."""
         self._client = client
         self._owners = owners
         self._registering = Registering(client, directory, owners, lines, clock)
@@ -89,10 +91,12 @@ class Outbox:
         self._rooms = {kind: room for room in rooms for kind in room.kinds}
         self._upkeep = upkeep
         self._clock = clock
+        self._pace = pace
 
     async def deliver(self, portal: Portal, job: Job, call: Call | None) -> object:
         """Say the job's command. Returns its event; raises a `Trouble` branch or `Moot`."""
         _granted(portal, job)
+        self._pace(portal)
         try:
             return await self._deliver(portal, job, call)
         except Refused as refused:

@@ -30,6 +30,8 @@ STEPS: Final[Mapping[str, str]] = MappingProxyType(
         "ensure_bindings": mark("Events and pages connected"),
         "refresh_directory": mark("List of employees read"),
         "refresh_tokens": mark("Access renewed"),
+        "set_status": mark("Agent's status"),
+        "look_at_agents": mark("Look at the agents"),
         "accept_directory": mark("Changed list accepted"),
     }
 )

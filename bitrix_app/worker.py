@@ -13,7 +13,7 @@ from typing import Final
 from loguru import logger
 
 from bitrix_app.core.advance import Owed
-from bitrix_app.core.chores import rounds
+from bitrix_app.core.chores import rounds_of
 from bitrix_app.core.portal import Portal, PortalState
 from bitrix_app.core.ports import Clock
 from bitrix_app.core.retention import LOG_DAYS, RECEIPT_DAYS
@@ -113,10 +113,11 @@ class Worker:
             busy = True
             self._keep(portal)
         due = await self._store.next_due()
+        longest = min(LONGEST_SLEEP, self._next_rounds - now)  # the rounds are to be a minute apart
         if due is None:
-            return LONGEST_SLEEP
+            return longest
         if due > now:
-            return min(due - now, LONGEST_SLEEP)
+            return min(due - now, longest)
         return LOOK_AGAIN if busy or failed else 0.0
 
     async def _wake(self, wake: DueWake) -> bool:
@@ -166,7 +167,7 @@ class Worker:
         await self._store.transact(work)
 
     async def _rounds_of(self, portal: Portal, now: float) -> None:
-        for kind, every, lane, owed in rounds():
+        for kind, every, lane, owed in rounds_of(portal):
             snapshot = await self._store.snapshot(portal.member_id, kind)
             if snapshot is not None and now - snapshot.taken_at < every:
                 continue

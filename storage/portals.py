@@ -219,6 +219,7 @@ _ERASE: Final = {
     "jobs": ("erase", "erase_attempts", "erase_wakes"),
     "portals": ("delete_pairs", "erase_webhook_tokens", "erase_snapshots", "erase_level"),
     "requests": ("erase",),
+    "agents": ("erase",),
 }
 
 

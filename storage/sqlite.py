@@ -15,6 +15,7 @@ from bitrix_app.core.portal import Portal, Snapshot
 from bitrix_app.core.ports import Clock
 from bitrix_app.core.store import StoreUnavailable, Unit, Vault, VendorRequest, WebhookToken
 from storage import graph, rows
+from storage.agents import AgentReaderMixin
 from storage.lock import FileLock
 from storage.opening import Opened, copy_to, open_file
 from storage.portals import PortalBook
@@ -50,7 +51,7 @@ async def _reseal(opened: Opened, vault: Vault, clock: Clock) -> None:
         )
 
 
-class SqliteStore:
+class SqliteStore(AgentReaderMixin):
     """See `core.store.Store`. Made by `open`, ended by `close`."""
 
     def __init__(self, opened: Opened, lock: FileLock, reading: Reading, book: PortalBook) -> None:

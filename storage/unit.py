@@ -16,6 +16,7 @@ from bitrix_app.core.record_memory import Past
 from bitrix_app.core.repair import Repair
 from bitrix_app.core.store import DueWake, Receipt, ReceiptState, Unit
 from storage import graph, portals, rows
+from storage.agents import AgentUnitMixin
 from storage.intents import IntentRows
 from storage.portals import PortalBook
 from storage.queries import load
@@ -50,7 +51,7 @@ def drive(work: Callable[[Unit], Awaitable[T]], unit: Unit) -> T:
     )
 
 
-class SqliteUnit(IntentRows):
+class SqliteUnit(IntentRows, AgentUnitMixin):
     """See `core.store.Unit`."""
 
     def __init__(self, db: sqlite3.Connection, book: PortalBook) -> None:

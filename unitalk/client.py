@@ -6,7 +6,7 @@ Longer outages are the queue's (core/retry.py); this room gives up after three t
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,12 +16,11 @@ from bitrix_app.core.errors import AnswerLost, NotSent, Refused, Trouble, Unavai
 from bitrix_app.core.ports import Clock, Http, HttpResponse
 from bitrix_app.core.store import VendorRequest
 from unitalk import wire
+from unitalk.turns import REQUESTS_PER_SECOND, Turn, Turns
 from unitalk.wire import PbxUser, Said
 
 TRIES: Final = 3
 PAUSE_CAP: Final = 30.0
-REQUESTS_PER_SECOND: Final = 1.0
-"""Per key (unitalk.md §1.2); the vendor's own limit is unknown, a burst may trigger its defences."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +50,14 @@ class UnitalkClient:
         self._http = http
         self._clock = clock
         self._base_url = base_url
-        self._gap = 1.0 / requests_per_second
+        self._turns = Turns(clock, requests_per_second)
         self._on_request = on_request
         self._jitter = jitter
-        self._free_at: dict[str, float] = {}
         self._page: dict[str, int] = {}
+
+    def pace(self, key: str, requests_per_second: float) -> None:
+        """How often this key may ask: its portal's setting, from the next request on."""
+        self._turns.pace(key, requests_per_second)
 
     # --- what can be asked -------------------------------------------------------------------------
 
@@ -69,13 +71,14 @@ class UnitalkClient:
         form: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
         origin: Origin = NOBODY,
+        turn: Turn = Turn.REST,
     ) -> Any:
         """Any method of the API; its answer as `wire.read_answer` gives it, its troubles too.
 
         A read is tried again for whatever is transient and never ends in doubt; a write is tried again
         only when nothing of it was sent.
         """
-        return await self._ask(key, Said(path, reads, data, form, query), origin)
+        return await self._ask(key, Said(path, reads, data, form, query), origin, turn)
 
     async def users(self, key: str, origin: Origin = NOBODY) -> list[PbxUser]:
         """All operators of the PBX (unitalk.md §4.5)."""
@@ -108,11 +111,28 @@ class UnitalkClient:
         self, key: str, line: str, number: str, meta: str | None = None, origin: Origin = NOBODY
     ) -> None:
         """Ring the inner line, then the client (§4.1). `AnswerLost` means: it may be ringing."""
-        await self._ask(key, wire.direct_call(line, number, meta), origin)
+        await self._ask(key, wire.direct_call(line, number, meta), origin, Turn.LIVE)
 
     async def set_status(self, key: str, line: str, status: str, origin: Origin = NOBODY) -> None:
         """Set an operator's status (§4.3), `WORK` or the portal's word for a pause."""
-        await self._ask(key, wire.set_status(line, status), origin)
+        await self._ask(key, wire.set_status(line, status), origin, Turn.STATUS)
+
+    async def set_status_in_turn(
+        self, key: str, line: str, choose: Callable[[], Awaitable[str | None]], origin: Origin = NOBODY
+    ) -> None:
+        """Set the status that `choose` names when it is our turn, which may be much later than now; `None`
+        leaves it. One try only: whoever asks knows better than we when a status is worth repeating.
+        """
+        await self._turns.take(key, Turn.STATUS)
+        try:
+            status = await choose()
+        except BaseException:
+            self._turns.give_back(key)
+            raise
+        if status is None:
+            self._turns.give_back(key)
+            return
+        await self._say(key, wire.set_status(line, status), origin)
 
     async def autodial(self, key: str, body: Mapping[str, Any], origin: Origin = NOBODY) -> Any:
         """The autodialer's raw method (§4.6); whether it reads follows from its action."""
@@ -133,7 +153,7 @@ class UnitalkClient:
             data = await self._ask(key, wire.history_get(begin, end, wire.OLD_PAGE, offset), origin)
         return wire.read_history(data)
 
-    async def _ask(self, key: str, said: Said, origin: Origin) -> Any:
+    async def _ask(self, key: str, said: Said, origin: Origin, turn: Turn = Turn.REST) -> Any:
         # backoff's decorators sleep by asyncio and cannot be told another clock, so only its arithmetic
         # is used here: the pauses pass on our Clock, and a day runs in seconds on the virtual one.
         pauses = backoff.expo(base=2, factor=1, max_value=PAUSE_CAP)
@@ -141,7 +161,8 @@ class UnitalkClient:
         again = (NotSent, AnswerLost, VendorBroken, Unavailable) if said.reads else (NotSent,)
         for left in reversed(range(TRIES)):
             try:
-                return await self._try(key, said, origin)
+                await self._turns.take(key, turn)
+                return await self._say(key, said, origin)
             except again as trouble:
                 if not left and said.reads and isinstance(trouble, AnswerLost):
                     # a read whose answer was lost changed nothing: there is nothing to find out
@@ -151,8 +172,8 @@ class UnitalkClient:
             await self._clock.sleep(self._jitter(next(pauses)))
         raise AssertionError("the last try returns or raises")
 
-    async def _try(self, key: str, said: Said, origin: Origin) -> Any:
-        await self._turn(key)
+    async def _say(self, key: str, said: Said, origin: Origin) -> Any:
+        """One request, now: its turn was waited for."""
         at, began = self._clock.now(), self._clock.monotonic()
         answer: HttpResponse | None = None
         code, told = "", ""
@@ -180,11 +201,3 @@ class UnitalkClient:
                     correlation_id=origin.correlation_id,
                 )
                 self._on_request(entry)
-
-    async def _turn(self, key: str) -> None:
-        """Wait until this key may ask again; turns are given in the order of asking."""
-        now = self._clock.monotonic()
-        at = max(now, self._free_at.get(key, now))
-        self._free_at[key] = at + self._gap
-        if at > now:
-            await self._clock.sleep(at - now)

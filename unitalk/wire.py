@@ -40,6 +40,8 @@ TIMEOUT: Final = 60.0
 """Seconds; the vendor says nothing, a request of ours waits as long as Bitrix24's would."""
 LIVE_TIMEOUT: Final = 15.0
 """Seconds for which an agent who wants to call waits for the PBX; then the doubt is looked into."""
+STATUS_TIMEOUT: Final = 10.0
+"""Seconds; a status is not worth more patience, for setting it again harms nobody."""
 _USER_WRAPPERS: Final = ("users", "items", "data", "list", "result")
 
 
@@ -55,8 +57,7 @@ class Said:
     data: Any = None
     form: Mapping[str, str] | None = None
     query: Mapping[str, str] | None = None
-    timeout: float = 0.0
-    """Seconds; 0 is the general limit."""
+    timeout: float = TIMEOUT
 
     @property
     def operation(self) -> str:
@@ -107,7 +108,8 @@ def direct_call(line: str, number: str, meta: str | None = None) -> Said:
 
 def set_status(line: str, status: str) -> Said:
     """`WORK` or a word for a pause (`PAUS`) of an inner line (§4.3)."""
-    return Said(SET_STATUS, reads=False, query={"number": line, "status": status})
+    query = {"number": line, "status": status}
+    return Said(SET_STATUS, reads=False, query=query, timeout=STATUS_TIMEOUT)
 
 
 def autodial(body: Mapping[str, Any]) -> Said:
@@ -136,7 +138,7 @@ def request(base_url: str, key: str, said: Said) -> HttpRequest:
     elif said.data is not None:
         headers["Content-Type"] = "application/json"
         body = json.dumps(said.data, ensure_ascii=False).encode("utf-8")
-    return HttpRequest("POST", url, headers, body, timeout=said.timeout or TIMEOUT)
+    return HttpRequest("POST", url, headers, body, timeout=said.timeout)
 
 
 def wall_window(date_from: float, date_to: float, timezone: str) -> tuple[str, str]:

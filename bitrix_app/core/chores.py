@@ -8,7 +8,14 @@ from __future__ import annotations
 from typing import Final
 
 from bitrix_app.core.advance import Owed
-from bitrix_app.core.commands import EnsureBindings, Priority, RefreshDirectory, RefreshTokens
+from bitrix_app.core.commands import (
+    EnsureBindings,
+    LookAtAgents,
+    Priority,
+    RefreshDirectory,
+    RefreshTokens,
+)
+from bitrix_app.core.portal import Portal
 
 BINDINGS_LANE: Final = "portal:bindings"
 DIRECTORY_LANE: Final = "portal:directory"
@@ -17,6 +24,12 @@ CARDS_LANE: Final = "portal:cards"
 
 PROVE_KEY: Final = Owed("directory:key", RefreshDirectory(), Priority.FINISH)
 """A new key of the PBX is tried at once. Its own name, for a refresh that runs already has the old one."""
+AGENTS_LANE: Final = "portal:agents"
+AGENTS_SEEN: Final = "agents_seen"
+"""The snapshot that the minute's look at the agents leaves."""
+AGENTS_EVERY: Final = 5.0
+"""Seconds; each of the worker's rounds looks, and they are a minute apart. After a restart the first one
+looks at once: who clocked out meanwhile must not be offered for another minute."""
 
 
 def portal_work() -> tuple[tuple[str, Owed], ...]:
@@ -27,8 +40,18 @@ def portal_work() -> tuple[tuple[str, Owed], ...]:
     )
 
 
+def agents_work() -> tuple[str, Owed]:
+    """(lane, what is owed) to look at the agents now; it is not urgent beside anything else."""
+    return AGENTS_LANE, Owed("agents", LookAtAgents(), Priority.BACKFILL)
+
+
+def rounds_of(portal: Portal) -> tuple[tuple[str, float, str, Owed], ...]:
+    """`rounds`, with those that only some portals want."""
+    return (*rounds(), (AGENTS_SEEN, AGENTS_EVERY, *agents_work())) if portal.tells_statuses else rounds()
+
+
 def rounds() -> tuple[tuple[str, float, str, Owed], ...]:
-    """(snapshot that tells the last time, seconds between, lane, what is owed) of the daily rounds."""
+    """(snapshot that tells the last time, seconds between, lane, what is owed) of every portal's rounds."""
     return (
         ("bindings", 86_400.0, BINDINGS_LANE, Owed("bindings", EnsureBindings(), Priority.CRM)),
         ("directory", 3_600.0, DIRECTORY_LANE, Owed("directory", RefreshDirectory(), Priority.CRM)),

@@ -232,6 +232,25 @@ class RefreshTokens(Command):
     kind = "refresh_tokens"
 
 
+@dataclass(frozen=True, slots=True)
+class SetStatus(Command):
+    """`phones/inner/setStatus` (unitalk.md §4.3): tell the PBX what this agent's status is to be.
+
+    Which status that is is decided when it is said.
+    """
+
+    kind = "set_status"
+    platform = "unitalk"
+    extension: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtAgents(Command):
+    """Once a minute: who is an agent, who is clocked in, whose status differs."""
+
+    kind = "look_at_agents"
+
+
 _KINDS: dict[str, type[Command]] = {
     c.kind: c
     for c in (
@@ -256,6 +275,8 @@ _KINDS: dict[str, type[Command]] = {
         RefreshDirectory,
         AcceptDirectory,
         RefreshTokens,
+        SetStatus,
+        LookAtAgents,
     )
 }
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from bitrix_app.core import dispositions as rules_of
 from bitrix_app.core.abilities import grants
+from bitrix_app.core.agents import SOURCES, Words
 from bitrix_app.core.dispositions import Rule
 from bitrix_app.core.transition import Rules
 
@@ -78,6 +79,19 @@ class PortalSettings:
 
     dispositions: tuple[Rule, ...] = ()
     """What a call's outcome means in the CRM; without rules nothing is written but the call."""
+
+    status_sync: bool = False
+    """Whether agents' statuses are told to the PBX. The method is unconfirmed (unitalk.md §4.3)."""
+    status_work: str = "WORK"
+    status_pause: str = "PAUS"
+    status_sources: tuple[str, ...] = SOURCES
+    """What an agent's status follows, words of `agents.SOURCES`."""
+    pbx_requests_per_second: float = 1.0
+    """How often the PBX may be asked (unitalk.md §1.2)."""
+
+    @property
+    def status_words(self) -> Words:
+        return Words(self.status_work, self.status_pause)
 
     @property
     def rules(self) -> Rules:
@@ -161,6 +175,16 @@ class Portal:
     def can(self, *any_of: str) -> bool:
         """Whether the portal granted one of these scopes, as far as we were told."""
         return grants(self.scope, *any_of)
+
+    @property
+    def tells_statuses(self) -> bool:
+        """Whether agents' statuses go to the PBX: switched on, and there is a key to say them with."""
+        return self.settings.status_sync and bool(self.unitalk_key)
+
+    @property
+    def status_sources(self) -> tuple[str, ...]:
+        """The administrator's choice, without the time clock where the portal does not grant it."""
+        return tuple(one for one in self.settings.status_sources if one != "timeman" or self.can("timeman"))
 
     @property
     def rules(self) -> Rules:

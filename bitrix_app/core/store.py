@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
 from bitrix_app.core.advance import Owed, Transition
+from bitrix_app.core.agents_store import AgentReader, AgentUnit
 from bitrix_app.core.call import Call
 from bitrix_app.core.intent_store import IntentReader, IntentUnit
 from bitrix_app.core.jobs import Attempt, Job, JobError, JobState
@@ -97,7 +98,7 @@ class WebhookToken:
     uses: int = 0
 
 
-class Unit(IntentUnit, Protocol):
+class Unit(IntentUnit, AgentUnit, Protocol):
     """Verbs inside one transaction."""
 
     async def receive(self, receipt: Receipt) -> int | None:
@@ -211,7 +212,7 @@ class Unit(IntentUnit, Protocol):
         ...
 
 
-class Store(IntentReader, Protocol):
+class Store(IntentReader, AgentReader, Protocol):
     """Verbs that are transactions of their own. All times unix seconds."""
 
     async def transact(self, work: Callable[[Unit], Awaitable[T]]) -> T:

@@ -1,6 +1,7 @@
 """Who has which extension, and mending it (interface.md `GET /agents`, `PUT /agents/{user_id}`).
 
-For administrators. A repair is two steps: count, then confirm the count; it can be undone.
+For administrators, but for one's own status (`web.agent_status`).
+A repair is two steps: count, then confirm the count; it can be undone.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from bitrix_app.core.repair import Repair
 from bitrix_app.core.store import Unit
 from bitrix_app.core.transition import Owed, Transition
 from bitrix_app.snapshots import KINDS, offered
+from bitrix_app.web.agent_status import AgentStatuses, status_json, sync_json
 from bitrix_app.web.bodies import read_json
 from bitrix_app.web.deps import WebDeps
 from bitrix_app.web.pages import iso
@@ -47,6 +49,7 @@ class Agents:
 
     def __init__(self, deps: WebDeps) -> None:
         self._deps = deps
+        self._statuses = AgentStatuses(deps)
 
     # --- seeing --------------------------------------------------------------------------------------
 
@@ -65,10 +68,20 @@ class Agents:
         states = dict.fromkeys(("matched", "suggested", "unmatched"), 0)
         for match in matches:
             states[match.state.value] += 1
+        kept = {one.extension: one for one in await store.agent_statuses(member)}
         snapshot = await store.snapshot(member, "agents")
         state = await store.snapshot(member, "pbx_state")
         return {
-            "items": [_match_json(match, names, counts) for match in matches],
+            "items": [
+                _match_json(match, names, counts)
+                | {
+                    "status": status_json(kept[match.extension], portal, words)
+                    if match.extension in kept
+                    else None
+                }
+                for match in matches
+            ],
+            "status_sync": sync_json(portal, words),
             "next": None,
             "counts": states,
             "users": [
@@ -106,14 +119,30 @@ class Agents:
     async def assign(self, request: Request) -> Response:
         """`PUT /agents/{user_id}` `{"extension"}`: give the extension to this user in our own map;
         `null` takes away all that our map gave. Bitrix24's own inner numbers stay as they are.
+        `{"status", "reason"}`: `available`, `pause` or `pause_after_call`, which everybody may do for
+        himself. Both may come together.
         """
-        seen = await visit(request, self._deps, admin=True)
-        data = await read_json(request)
+        seen = await visit(request, self._deps)
         user_id = request.path_params["user_id"]
+        data = await read_json(request)
+        himself = seen.session.user_id == user_id
+        if not himself or "status" not in data or "extension" in data:
+            seen = await visit(request, self._deps, admin=True)
+        words, by = Words(seen.session.language), seen.session.user_id
+        portal = seen.portal
+        if not data or set(data) - {"extension", "status", "reason"} or set(data) == {"reason"}:
+            fault = mark("Give an extension, or null to take them away, or a status with its reason.")
+            raise refused(Faults({"extension": fault}))
+        if "extension" in data:
+            portal = await self._assign(seen, user_id, data["extension"])
+        if "status" in data or "reason" in data:
+            await self._statuses.change(portal, user_id, data, by)
+        if not seen.session.is_admin:
+            return JSONResponse(await self._statuses.of_user(portal, user_id, words))
+        return JSONResponse(await self._all(portal, words))
+
+    async def _assign(self, seen: Visit, user_id: int, extension: Any) -> Portal:
         users = frozenset(agent.user_id for agent in await self._people(seen.portal.member_id))
-        if set(data) != {"extension"}:
-            raise refused(Faults({"extension": mark("Give one extension, or null to take them away.")}))
-        extension = data["extension"]
         _check({"user_id": lambda: read_user(user_id, users)})
         if extension is not None:
             _check({"extension": lambda: read_extension(extension)})
@@ -130,7 +159,7 @@ class Agents:
         portal = await self._deps.store.transact(work)
         logger.bind(portal=portal.member_id, user=seen.session.user_id).info("an extension was assigned")
         self._deps.nudge(portal.member_id)
-        return JSONResponse(await self._all(portal, Words(seen.session.language)))
+        return portal
 
     async def accept(self, request: Request) -> Response:
         """`POST /agents/accept` `{"directory", "confirm"}`: a shrunken list is right after all."""

@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from bitrix_app.core.store import StoreUnavailable
+from bitrix_app.web.agent_status import AgentStatuses
 from bitrix_app.web.agents import Agents
 from bitrix_app.web.app_page import AppPage
 from bitrix_app.web.calls import Calls
@@ -46,6 +47,7 @@ def routes(deps: WebDeps) -> list[BaseRoute]:
         Route("/agents/repair", agents.repair, methods=["POST"]),
         Route("/agents/repair/{id}", agents.progress, methods=["GET"]),
         Route("/agents/repair/{id}/undo", agents.undo, methods=["POST"]),
+        Route("/agents/{user_id:int}", AgentStatuses(deps).show, methods=["GET"]),
         Route("/agents/{user_id:int}", agents.assign, methods=["PUT"]),
         Route("/settings", settings.show, methods=["GET"]),
         Route("/settings", settings.change, methods=["PUT"]),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from bitrix_app.core.agents import SOURCES
 from bitrix_app.core.disposition_form import RuleFaults, read_rules
 from bitrix_app.core.mapping import MISSED_OWNERS, TRANSFER_OWNERS, group_key
 from bitrix_app.core.portal import PortalSettings
@@ -22,10 +23,13 @@ SWITCHES: Final = (
     "drive_recordings",
     "layout",
     "card_to_responsible",
+    "status_sync",
 )
 LINES: Final = 1000
 """External lines that a portal may name."""
 MANAGERS: Final = 100
+PACE: Final = (0.1, 20.0)
+"""Requests per second that a portal may ask of its PBX (unitalk.md §1.2 asks for few)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +72,12 @@ def read_change(
             faults[name] = str(fault)
         except RuleFaults as wrong:
             faults |= wrong.fields
+    settings = replace(now, **values) if not faults else now
+    if settings.status_work == settings.status_pause:
+        faults["status_pause"] = mark("The words for working and for a pause must differ.")
     if faults:
         raise Faults(faults)
-    return Change(replace(now, **values), key)
+    return Change(settings, key)
 
 
 def _key(value: Any) -> str:
@@ -188,6 +195,25 @@ def _word(words: tuple[str, ...]) -> Callable[[Any, frozenset[int]], str]:
     return read
 
 
+def _status_word(value: Any, _: frozenset[int]) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,20}", value.strip()):
+        raise ValueError("A status is a word of 1 to 20 letters and digits, such as PAUS.")
+    return value.strip()
+
+
+def _sources(value: Any, _: frozenset[int]) -> tuple[str, ...]:
+    if not isinstance(value, list) or any(one not in SOURCES for one in value):
+        raise ValueError(f"It must be a list of: {', '.join(SOURCES)}.")
+    return tuple(one for one in SOURCES if one in value)
+
+
+def _pace(value: Any, _: frozenset[int]) -> float:
+    least, most = PACE
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise ValueError(f"Requests per second are a number from {least} to {most}.")
+    return float(value)
+
+
 _READERS: Final[Mapping[str, Callable[[Any, frozenset[int]], Any]]] = {
     "pbx_timezone": _zone,
     "default_user": _user,
@@ -201,5 +227,9 @@ _READERS: Final[Mapping[str, Callable[[Any, frozenset[int]], Any]]] = {
     "transfer_owner": _word(TRANSFER_OWNERS),
     "queue_user": _user,
     "group_users": _group_users,
+    "status_work": _status_word,
+    "status_pause": _status_word,
+    "status_sources": _sources,
+    "pbx_requests_per_second": _pace,
     **dict.fromkeys(SWITCHES, _switch),
 }

@@ -14,7 +14,8 @@ from loguru import logger
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from bitrix_app.core.chores import DIRECTORY_LANE, PROVE_KEY, portal_work
+from bitrix_app import agents
+from bitrix_app.core.chores import DIRECTORY_LANE, PROVE_KEY, agents_work, portal_work
 from bitrix_app.core.portal import Portal, PortalSettings, PortalState
 from bitrix_app.core.store import Unit, WebhookToken
 from bitrix_app.lines import SEEN
@@ -73,7 +74,16 @@ SWITCH_WORDS: Final = {
     "drive_recordings": mark("Copy recordings to Bitrix24 Drive"),
     "layout": mark("Show our summary on the call's record"),
     "card_to_responsible": mark("Show a known client's call to the responsible person too"),
+    "status_sync": mark(
+        "Tell Unitalk the agents' status (the method is not confirmed by the vendor, so it is off until you "
+        "switch it on)"
+    ),
 }
+STATUS_NOTE: Final = mark(
+    "Unitalk's documentation does not confirm how a status is set: the method was seen in one integration "
+    "only, and the status cannot be read back. It is off by default. Switching it off leaves every status "
+    "as it is in Unitalk."
+)
 
 
 class SettingsPage:
@@ -129,6 +139,10 @@ class SettingsPage:
                 await unit.owe(portal.member_id, lane, (owed,), now)
         if key and key != portal.unitalk_key:
             await unit.owe(portal.member_id, DIRECTORY_LANE, (PROVE_KEY,), now)
+        if saved.tells_statuses and _statuses_of(saved) != _statuses_of(portal):
+            await agents.forget_acknowledged(unit, saved, now)
+            lane, owed = agents_work()
+            await unit.owe(portal.member_id, lane, (owed,), now)
         return saved
 
     async def _answer(self, request: Request, seen: Visit, portal: Portal) -> Response:
@@ -158,6 +172,11 @@ async def settings_json(deps: WebDeps, portal: Portal, words: Words) -> dict[str
         "transfer_owner": settings.transfer_owner,
         "queue_user": settings.queue_user,
         "group_users": dict(settings.group_users),
+        "status_work": settings.status_work,
+        "status_pause": settings.status_pause,
+        "status_sources": list(settings.status_sources),
+        "status_note": words.say(STATUS_NOTE),
+        "pbx_requests_per_second": settings.pbx_requests_per_second,
         **{name: getattr(settings, name) for name in SWITCHES},
         **await dispositions_json(deps.store, portal, words),
         "unitalk_key": {"set": bool(portal.unitalk_key), "last4": portal.unitalk_key_last4},
@@ -210,6 +229,11 @@ async def _tokens(deps: WebDeps, portal: Portal) -> list[dict[str, Any]]:
 
 def _lives(token: WebhookToken, now: float) -> bool:
     return token.expires_at is None or token.expires_at > now
+
+
+def _statuses_of(portal: Portal) -> tuple[object, ...]:
+    """What decides which statuses are said, with what words, by which key."""
+    return portal.tells_statuses, portal.status_sources, portal.settings.status_words, portal.unitalk_key
 
 
 def _lines_of(settings: PortalSettings) -> tuple[dict[str, str], set[str]]:

@@ -19,6 +19,7 @@ from bitrix_app.core.commands import (
     Hide,
     Priority,
     Register,
+    SetStatus,
 )
 from bitrix_app.core.errors import (
     AnswerLost,
@@ -112,6 +113,23 @@ def lanes(count: int) -> list[str]:
 
 
 # --- who goes first, and how many -----------------------------------------------------------------
+
+
+async def test_downloads_leave_a_slot_of_the_pbx_for_what_is_quick(room: Room) -> None:
+    room.outbox.gate.clear()
+    await room.owe(FetchRecording(link="https://x"), *lanes(5), priority=Priority.RECORDING)
+    room.start()
+    await room.running(2)
+    await room.bench.owe("agent:2001", owed(SetStatus("2001"), "status"))
+    room.nudge()
+    await room.running(3)
+    assert "agent:2001/status" in room.outbox.said
+    await room.bench.owe("agent:2002", owed(SetStatus("2002"), "status"))
+    room.nudge()
+    await room.running(3)
+    room.outbox.gate.set()
+    for lane in lanes(5):
+        await room.state("fetch_recording", "done", lane)
 
 
 async def test_live_work_goes_before_an_older_backlog(room: Room) -> None:

@@ -148,6 +148,74 @@ async def test_one_key_asks_once_a_second_and_keys_do_not_wait_for_each_other() 
     assert sorted(bench.sent_at) == pytest.approx([0, 0, 1, 1, 2])
 
 
+async def test_a_call_goes_before_statuses_and_a_status_before_reads() -> None:
+    bench = Bench(*[json_answer([]) for _ in range(5)])
+    asks = [
+        bench.client.users(KEY),
+        bench.client.users(KEY),
+        bench.client.set_status(KEY, "2001", "PAUS"),
+        bench.client.direct_call(KEY, "2001", "+380440000011"),
+    ]
+    await bench.run(asyncio.wait_for(asyncio.gather(*asks), None))
+    assert [line.operation for line in bench.log] == [
+        "users/list",
+        "phones/directCall",
+        "phones/inner/setStatus",
+        "users/list",
+    ]
+
+
+async def test_a_status_is_chosen_when_its_turn_has_come() -> None:
+    bench = Bench(json_answer([]), OK)
+    wish = ["PAUS"]
+
+    async def choose() -> str | None:
+        return wish[-1]
+
+    asks = [bench.client.users(KEY), bench.client.set_status_in_turn(KEY, "2001", choose)]
+    waiting = asyncio.gather(*asks)
+    await bench.clock.advance(0.5)
+    wish.append("WORK")
+    await bench.run(asyncio.wait_for(waiting, None))
+    assert bench.http.asked[-1].url.endswith("number=2001&status=WORK")
+    assert bench.http.asked[-1].timeout == 10.0
+
+
+async def test_a_status_that_is_not_needed_any_more_costs_nothing() -> None:
+    bench = Bench(json_answer([]))
+
+    async def nothing() -> str | None:
+        return None
+
+    async def broken() -> str | None:
+        raise ValueError("the store")
+
+    await bench.run(bench.client.set_status_in_turn(KEY, "2001", nothing))
+    with pytest.raises(ValueError, match="the store"):
+        await bench.run(bench.client.set_status_in_turn(KEY, "2001", broken))
+    began = bench.clock.monotonic()
+    await bench.run(bench.client.users(KEY))
+    assert bench.sent_at == [pytest.approx(began)]
+
+
+async def test_a_status_is_tried_once_because_its_agent_has_his_own_plan() -> None:
+    bench = Bench(NotSent("x"), OK)
+
+    async def choose() -> str | None:
+        return "WORK"
+
+    with pytest.raises(NotSent):
+        await bench.run(bench.client.set_status_in_turn(KEY, "2001", choose))
+    assert len(bench.sent_at) == 1
+
+
+async def test_a_key_asks_as_often_as_its_portal_says() -> None:
+    bench = Bench(*[json_answer([]) for _ in range(3)])
+    bench.client.pace(KEY, 2.0)
+    await bench.run(asyncio.wait_for(asyncio.gather(*(bench.client.users(KEY) for _ in range(3))), None))
+    assert bench.sent_at == pytest.approx([0, 0.5, 1.0])
+
+
 # --- history -------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 from bitrix_app.bitrix.events import BitrixEvent
 from bitrix_app.clock import VirtualClock
 from bitrix_app.core.advance import Owed, Transition
+from bitrix_app.core.agents import AgentStatus
 from bitrix_app.core.call import Call
 from bitrix_app.core.jobs import Attempt, Job, JobError, JobState
 from bitrix_app.core.portal import Portal, PortalState, Snapshot
@@ -96,7 +97,9 @@ class FakeStore:
     owed: list[tuple[str, str]] = field(default_factory=list)
     owed_commands: list[Owed] = field(default_factory=list)
     repairs_: dict[str, Repair] = field(default_factory=dict)
+    statuses_: dict[str, AgentStatus] = field(default_factory=dict)
     applied: list[Transition] = field(default_factory=list)
+    hastened: list[str] = field(default_factory=list)
     away: str = ""
     trouble: str = ""
 
@@ -177,6 +180,19 @@ class FakeStore:
         self.applied.append(transition)
         self.calls_ = [transition.call if c.id == transition.call.id else c for c in self.calls_]
         return len(transition.owed)
+
+    async def agent_status(self, _portal: str, extension: str) -> AgentStatus | None:
+        return self.statuses_.get(extension)
+
+    async def agent_statuses(self, _portal: str) -> Sequence[AgentStatus]:
+        return [self.statuses_[extension] for extension in sorted(self.statuses_)]
+
+    async def save_agent_status(self, status: AgentStatus) -> None:
+        self.statuses_[status.extension] = status
+
+    async def hasten_agents(self, _portal: str, extensions: Sequence[str], _now: float) -> int:
+        self.hastened += extensions
+        return len(extensions)
 
     async def attempts(self, _portal: str, job_id: int) -> Sequence[Attempt]:
         return self.attempts_.get(job_id, [])

@@ -119,10 +119,10 @@ SELECT portal, id, updated_at, max(0, :at - updated_at), 'doubt', 'LEASE_RAN_OUT
 FROM jobs INDEXED BY jobs_leased WHERE state = 'running' AND lease_until <= :now;
 
 -- name: rescue
--- The vendor may work on a request for a minute after it left (bitrix24.md §5): only a live card, and a
--- fetch that only reads, is looked into at once.
+-- The vendor may work on a request for a minute after it left (bitrix24.md §5): only a live card, a
+-- fetch that only reads, and a status that may be set twice, are looked into at once.
 UPDATE jobs INDEXED BY jobs_leased SET state = 'retrying', doubt = 1, doubted_at = :at, attempts = attempts + 1,
-    due_at = CASE WHEN priority = 0 OR kind = 'fetch_recording' THEN :at
+    due_at = CASE WHEN priority = 0 OR kind IN ('fetch_recording', 'set_status') THEN :at
              ELSE max(:at, updated_at + :matures) END,
     updated_at = :at, lease_until = NULL
 WHERE state = 'running' AND lease_until <= :now;
