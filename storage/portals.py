@@ -218,6 +218,14 @@ _ERASE: Final = {
     "jobs": ("erase", "erase_attempts", "erase_wakes"),
     "portals": ("delete_pairs", "erase_webhook_tokens", "erase_snapshots", "erase_level"),
     "requests": ("erase",),
+    "campaigns": (
+        "erase",
+        "erase_batches",
+        "erase_phones",
+        "erase_tries",
+        "erase_wishes",
+        "erase_do_not_call",
+    ),
 }
 
 

@@ -65,6 +65,10 @@ class Reading:
         """Ask with the short line."""
         return await self._ask(self._house, question)
 
+    async def pages(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """Ask with the line that serves people."""
+        return await self._ask(self._pages, question)
+
     async def column(self, sql: str) -> Sequence[str]:
         """The only column of a query's rows."""
         return [value for (value,) in await self.house(lambda db: db.execute(sql).fetchall())]

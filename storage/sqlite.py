@@ -13,6 +13,7 @@ from bitrix_app.core.portal import Portal, Snapshot
 from bitrix_app.core.ports import Clock
 from bitrix_app.core.store import StoreUnavailable, Unit, Vault, VendorRequest, WebhookToken
 from storage import graph, rows
+from storage.campaigns import CampaignPages
 from storage.lock import FileLock
 from storage.opening import Opened, copy_to, open_file
 from storage.portals import PortalBook
@@ -32,7 +33,7 @@ PRUNE_STEP: Final = 500
 """Rows of one small delete: intake never waits behind a big one."""
 
 
-class SqliteStore:
+class SqliteStore(CampaignPages):
     """See `core.store.Store`. Made by `open`, ended by `close`."""
 
     def __init__(self, opened: Opened, lock: FileLock, reading: Reading, book: PortalBook) -> None:
@@ -59,6 +60,7 @@ class SqliteStore:
         self.receipts = reading.receipts
         self.job_counts = reading.job_counts
         self.requests = reading.requests
+        self.pages = reading.pages  # type: ignore[method-assign]
 
     @classmethod
     async def open(

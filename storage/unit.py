@@ -16,6 +16,7 @@ from bitrix_app.core.record_memory import Past
 from bitrix_app.core.repair import Repair
 from bitrix_app.core.store import DueWake, Receipt, ReceiptState, Unit
 from storage import graph, portals, rows
+from storage.campaigns import CampaignVerbs
 from storage.portals import PortalBook
 from storage.queries import load
 
@@ -49,7 +50,7 @@ def drive(work: Callable[[Unit], Awaitable[T]], unit: Unit) -> T:
     )
 
 
-class SqliteUnit:
+class SqliteUnit(CampaignVerbs):
     """See `core.store.Unit`."""
 
     def __init__(self, db: sqlite3.Connection, book: PortalBook) -> None:

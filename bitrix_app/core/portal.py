@@ -64,6 +64,13 @@ class PortalSettings:
     dispositions: tuple[Rule, ...] = ()
     """What a call's outcome means in the CRM; without rules nothing is written but the call."""
 
+    dialers: tuple[str, ...] = ()
+    """Autodialers of the PBX that may be used from Bitrix24, by their ids."""
+    dialer_templates: Mapping[str, Any] = field(default_factory=dict)
+    """Bodies of the autodialer's requests where they differ from `dialer_templates.DEFAULTS`."""
+    fold_unanswered_dials: bool = False
+    """A dialer's call that reached nobody is not registered; only its outcome goes to the record."""
+
     @property
     def rules(self) -> Rules:
         return Rules(
@@ -72,6 +79,7 @@ class PortalSettings:
             drive=self.drive,
             drive_recordings=self.drive_recordings,
             layout=self.layout,
+            fold_unanswered_dials=self.fold_unanswered_dials,
             dispositions=self.dispositions,
         )
 

@@ -57,6 +57,8 @@ POLICIES: Final = MappingProxyType(
         "hide": Policy(pauses=(1.0, 2.0, 5.0, 10.0), live=True),
         "finish": Policy(),
         "fetch_recording": Policy(pauses=LATE_RECORDING),
+        "switch_dialer": Policy(pauses=(5.0, 30.0, 2 * MINUTE, 10 * MINUTE)),
+        "check_dialer": Policy(pauses=(30.0, 2 * MINUTE, 10 * MINUTE)),
     }
 )
 DEFAULT_POLICY: Final = Policy()

@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 from bitrix_app.core.advance import Owed, Transition
 from bitrix_app.core.call import Call
+from bitrix_app.core.campaign_store import CampaignReader, CampaignUnit
 from bitrix_app.core.jobs import Attempt, Job, JobError, JobState
 from bitrix_app.core.portal import Portal, Snapshot, TokenPair
 from bitrix_app.core.record_memory import Past
@@ -96,7 +97,7 @@ class WebhookToken:
     uses: int = 0
 
 
-class Unit(Protocol):
+class Unit(CampaignUnit, Protocol):
     """Verbs inside one transaction."""
 
     async def receive(self, receipt: Receipt) -> int | None:
@@ -210,7 +211,7 @@ class Unit(Protocol):
         ...
 
 
-class Store(Protocol):
+class Store(CampaignReader, Protocol):
     """Verbs that are transactions of their own. All times unix seconds."""
 
     async def transact(self, work: Callable[[Unit], Awaitable[T]]) -> T:

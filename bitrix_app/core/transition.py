@@ -19,6 +19,7 @@ class Rules:
     drive: bool = True
     drive_recordings: bool = True
     layout: bool = True
+    fold_unanswered_dials: bool = False
     dispositions: tuple[Rule, ...] = ()
 
 

@@ -13,7 +13,7 @@ import pytest
 from storage import graph, migrate
 from storage.queries import load
 
-SUBJECTS = ("receipts", "calls", "jobs", "portals", "repairs", "requests")
+SUBJECTS = ("receipts", "calls", "jobs", "portals", "repairs", "requests", "campaigns")
 SMALL = {("portals", "all"), ("portals", "webhook_index"), ("portals", "prune_webhook_tokens")}
 """Tables of some hundred rows, read whole on purpose."""
 NOT_A_TABLE = (

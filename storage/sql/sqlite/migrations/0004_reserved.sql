@@ -1,0 +1,1 @@
+-- The number of another subject; this file gives way to it.
