@@ -21,19 +21,22 @@ from bitrix_app.bitrix.client import BitrixClient
 from bitrix_app.bitrix.drive import Drive
 from bitrix_app.bitrix.servers import AuthServers
 from bitrix_app.bitrix.tokens import TokenRefresher
+from bitrix_app.campaign_hearing import BatchLanes, CampaignLanes
 from bitrix_app.check import KINDS, Check, Report
 from bitrix_app.clock import SystemClock
 from bitrix_app.core.ports import Clock, Http
 from bitrix_app.core.store import Store, StoreUnavailable
+from bitrix_app.dialing import Dialing
 from bitrix_app.directory import Directory
 from bitrix_app.filing import Filing, RecordingSource
 from bitrix_app.gateway import HttpGateway
+from bitrix_app.hearing import Calls, Hearers
 from bitrix_app.intake import Intake
 from bitrix_app.lanes import PortalLanes
 from bitrix_app.limiters import Limiters
 from bitrix_app.lines import Lines
 from bitrix_app.moving import Moving
-from bitrix_app.outbox import Outbox
+from bitrix_app.outbox import Outbox, Room
 from bitrix_app.owners import Owners
 from bitrix_app.portals import Portals, Prefill
 from bitrix_app.recorder import Recorder
@@ -46,6 +49,7 @@ from bitrix_app.watch import Watch
 from bitrix_app.web.deps import WebDeps
 from bitrix_app.web.routes import asgi
 from bitrix_app.web.session import SessionSigner
+from bitrix_app.wishing import Wishing
 from bitrix_app.worker import Worker
 from storage import open_store, sqlite_path
 from storage.looking import Looked, look_at
@@ -127,7 +131,9 @@ async def compose(
         upkeep = Upkeep(store, clock, client, refresher, directory, lines, pbx, addresses)
         owners = Owners(client, directory, clock)
         records, moving = Records(store, client), Moving(client)
-        outbox = Outbox(client, directory, owners, lines, filing, moving, upkeep, clock, records)
+        rooms: list[Room] = [Dialing(store, clock, pbx), Wishing(store, clock, client)]
+        outbox = Outbox(client, directory, owners, lines, filing, moving, upkeep, clock, records, rooms)
+        hearers = Hearers(Calls(), {"campaign": CampaignLanes(), "batch": BatchLanes()})
 
         def nudge(portal: str) -> None:
             worker.nudge(portal)
@@ -145,7 +151,7 @@ async def compose(
             store,
             clock,
             intake,
-            lambda portal: PortalLanes(portal, store, outbox, clock, chance),
+            lambda portal: PortalLanes(portal, store, outbox, clock, chance, hearers),
             lambda: filing.tick(clock.now()),
         )
         prefill = Prefill(

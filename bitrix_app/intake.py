@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 from loguru import logger
 
+from bitrix_app import tries
 from bitrix_app.bitrix.events import BitrixEvent, read_call_init, read_clean
 from bitrix_app.core.advance import Transition, Wake, advance
 from bitrix_app.core.call import Call
@@ -27,6 +28,7 @@ from bitrix_app.core.ports import Clock
 from bitrix_app.core.store import DueWake, Receipt, ReceiptState, Store, StoreUnavailable, Unit
 from bitrix_app.numbers import placed
 from unitalk.events import Ignorable, Readable, ReadEvent, UnreadableEvent, read_event
+from unitalk.names import is_last_try
 
 INIT_WINDOW = 7 * 86_400.0
 """How far back (seconds) we may have heard of a call for the portal's CALLINIT to be about it."""
@@ -112,7 +114,7 @@ class Intake:
             return
         receipt = replace(receipt, digest=event.digest)
         if isinstance(event, Ignorable):
-            fresh = await self._keep(receipt, ReceiptState.IGNORED, event.reason)
+            fresh = await self._ignored(portal, receipt, event, now)
         else:
             fresh = await self._apply(portal, receipt, event, now)
         if fresh:
@@ -126,7 +128,10 @@ class Intake:
             if receipt_id is None:
                 return False, False
             report = placed(event.report, portal.settings.country)
-            return True, await self._report(unit, portal, report, now, receipt, receipt_id)
+            if tries.may_be_dialers(report.facts):
+                report = await tries.introduced(unit, portal, report)
+            last = is_last_try(event.event_name, event.ev)
+            return True, await self._report(unit, portal, report, now, receipt, receipt_id, last=last)
 
         try:
             fresh, busy = await self._store.transact(work)
@@ -139,8 +144,33 @@ class Intake:
             self._nudge(portal.member_id)
         return fresh
 
+    async def _ignored(self, portal: Portal, receipt: Receipt, event: Ignorable, now: float) -> bool:
+        """An event of no call: kept, and what it tells of a dialer is heard. Whether it was new."""
+
+        async def work(unit: Unit) -> tuple[bool, bool]:
+            receipt_id = await unit.receive(replace(receipt, state=ReceiptState.IGNORED, error=event.reason))
+            if receipt_id is None:
+                return False, False
+            await unit.mark_receipt(receipt_id, ReceiptState.IGNORED, error=event.reason)
+            if event.news is None:
+                return True, False
+            return True, await tries.told_of_dialer(unit, portal, event.news, now)
+
+        fresh, busy = await self._store.transact(work)
+        if busy:
+            self._nudge(portal.member_id)
+        return fresh
+
     async def _report(
-        self, unit: Unit, portal: Portal, report: PbxReport, now: float, receipt: Receipt, receipt_id: int
+        self,
+        unit: Unit,
+        portal: Portal,
+        report: PbxReport,
+        now: float,
+        receipt: Receipt,
+        receipt_id: int,
+        *,
+        last: bool = False,
     ) -> bool:
         """Whether the worker has something to do now or, by a timer, later."""
         call = await self._call_for(unit, portal, report.facts, now)
@@ -150,8 +180,9 @@ class Intake:
             await unit.mark_receipt(receipt_id, ReceiptState.IGNORED, call_id=call.id, error=str(illegal))
             return False
         added = await unit.apply(transition, now, receipt.correlation_id)
+        busy = await tries.counted(unit, portal, transition.call, now, last=last)
         await unit.mark_receipt(receipt_id, ReceiptState.APPLIED, call_id=call.id)
-        return added > 0 or bool(transition.wakes)
+        return added > 0 or bool(transition.wakes) or busy
 
     async def _call_for(self, unit: Unit, portal: Portal, facts: Facts, now: float) -> Call:
         candidates = list(await unit.calls_by_pbx(portal.member_id, facts.pbx_id, facts.pbx_dbid))
@@ -193,7 +224,9 @@ class Intake:
                     return 0
                 # the portal may come back, and its calls must not be left open then
                 return await unit.apply(Transition(call, wakes=(Wake(now + PUT_OFF, wake.reason),)), now)
-            return await unit.apply(advance(call, Due(wake.reason), now, portal.rules), now)
+            transition = advance(call, Due(wake.reason), now, portal.rules)
+            await tries.counted(unit, portal, transition.call, now)
+            return await unit.apply(transition, now)
 
         if await self._store.transact(work):
             self._nudge(wake.portal)

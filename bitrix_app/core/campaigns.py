@@ -100,19 +100,33 @@ class Phone:
         kind, _, number = self.record.partition(":")
         return f"b24:{kind.lower()}:{number}:{self.id}" if number else f"b24:phone:{self.id}"
 
+    @property
+    def meta_by_number(self) -> str:
+        """What a call without our mark is given when dialer and number tell the phone: no proof of
+        anything that we said."""
+        return f"{self.meta}{BY_NUMBER}"
+
 
 def phone_ids(stem: str, count: int) -> list[str]:
     """So many ids in order; `stem` is unique among all stems and begins with the time."""
     return [f"p{stem}{number:04x}" for number in range(count)]
 
 
-_META: Final = re.compile(r"b24:(?:phone|(?:lead|deal|contact|company):[0-9]{1,15}):(p[0-9a-f]{8,40})", re.I)
+BY_NUMBER: Final = ":by-number"
+_META: Final = re.compile(
+    r"b24:(?:phone|(?:lead|deal|contact|company):[0-9]{1,15}):(p[0-9a-f]{8,40})(?:" + BY_NUMBER + ")?", re.I
+)
 
 
 def phone_in(meta: str | None) -> str | None:
     """The phone's id in a call's meta, `None` when the meta is not one of ours."""
     found = _META.fullmatch((meta or "").strip())
     return found[1].lower() if found else None
+
+
+def is_proof(meta: str | None) -> bool:
+    """Whether the PBX itself said our mark: then it has what we sent with it."""
+    return phone_in(meta) is not None and not (meta or "").strip().lower().endswith(BY_NUMBER)
 
 
 @dataclass(frozen=True, slots=True)
