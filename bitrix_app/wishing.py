@@ -5,6 +5,7 @@ Page by page, each with its own commit: a crash goes on where the last page ende
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -136,9 +137,12 @@ class Wishing:
             if known is None or (known.done, known.after) != (before.done, before.after):
                 raise Moot("somebody else reads these records")
             taken = await campaign_book.enlist(unit, member, before.dialer, phones, before.by_user, now)
-            refusals = sum(1 for phone in taken if phone.state is PhoneState.REFUSED)
+            out = [phone.reason for phone in taken if phone.state is PhoneState.REFUSED]
             kept = replace(
-                onward, taken=before.taken + len(taken) - refusals, refused=before.refused + refusals
+                onward,
+                taken=before.taken + len(taken) - len(out),
+                refused=before.refused + len(out),
+                reasons=dict(Counter(before.reasons) + Counter(out)),
             )
             await unit.save_wish(member, kept)
             if kept.state is WishState.DONE:

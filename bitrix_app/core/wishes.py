@@ -5,7 +5,7 @@ nobody may call. Pure.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -37,6 +37,8 @@ class Wish:
     state: WishState = WishState.PENDING
     taken: int = 0
     refused: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    """Why records were refused, and how many."""
     message: str = ""
     hint: str = ""
 

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from bitrix_app.core.chores import portal_work
+from bitrix_app.core.dialer_templates import DEFAULTS
 from bitrix_app.core.portal import Portal, PortalSettings, PortalState
 from bitrix_app.core.store import Unit, WebhookToken
 from bitrix_app.lines import SEEN
@@ -72,6 +73,9 @@ SWITCH_WORDS: Final = {
     "drive": mark("File every call on Bitrix24 Drive"),
     "drive_recordings": mark("Copy recordings to Bitrix24 Drive"),
     "layout": mark("Show our summary on the call's record"),
+    "fold_unanswered_dials": mark(
+        "Do not register the autodialer's unanswered calls, write only their outcome"
+    ),
 }
 
 
@@ -123,8 +127,8 @@ class SettingsPage:
         key = portal.unitalk_key if change.unitalk_key is None else change.unitalk_key
         saved = replace(portal, settings=change.settings, unitalk_key=key, updated_at=now)
         await unit.save_portal(saved)
-        if _lines_of(change.settings) != _lines_of(portal.settings):
-            for lane, owed in portal_work()[:1]:  # the lines' names stand in Bitrix24 too
+        if _bound(change.settings) != _bound(portal.settings):
+            for lane, owed in portal_work()[:1]:  # the lines' names and the dialer's places are in Bitrix24
                 await unit.owe(portal.member_id, lane, (owed,), now)
         return saved
 
@@ -153,6 +157,8 @@ async def settings_json(deps: WebDeps, portal: Portal, words: Words) -> dict[str
         "extension_users": dict(settings.extension_users),
         "missed_owner": settings.missed_owner,
         "transfer_owner": settings.transfer_owner,
+        "dialers": list(settings.dialers),
+        "dialer_templates": {**DEFAULTS, **settings.dialer_templates},
         "queue_user": settings.queue_user,
         "group_users": dict(settings.group_users),
         **{name: getattr(settings, name) for name in SWITCHES},
@@ -207,6 +213,11 @@ async def _tokens(deps: WebDeps, portal: Portal) -> list[dict[str, Any]]:
 
 def _lives(token: WebhookToken, now: float) -> bool:
     return token.expires_at is None or token.expires_at > now
+
+
+def _bound(settings: PortalSettings) -> object:
+    """What of the settings stands in Bitrix24 too."""
+    return _lines_of(settings), bool(settings.dialers)
 
 
 def _lines_of(settings: PortalSettings) -> tuple[dict[str, str], set[str]]:

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from bitrix_app.campaign_book import enlist
 from bitrix_app.core.campaign_commands import ReadRecords, SwitchDialer, campaign_lane
-from bitrix_app.core.campaigns import BatchState, Phone, PhoneState
+from bitrix_app.core.campaigns import Phone, PhoneState
 from bitrix_app.core.command import Priority
 from bitrix_app.core.dialers import Campaign, switched
 from bitrix_app.core.dispositions import Rule
@@ -152,3 +151,41 @@ async def test_forty_leads_end_with_one_outcome_for_each_try(tmp_path: Path) -> 
         await up.settle()
         await assert_true(up, leads)
         assert up.troubles == []
+
+
+async def killed_at(up: House, name: str, *, after: bool) -> None:
+    """The process dies with the next request of that name, before it leaves or with its answer in hand."""
+
+    def at(said: str) -> bool:
+        if said == name:
+            number = up.http.trips[-1].number
+            if after:
+                up.http.crash_after = number
+            else:
+                up.http.crash_before = number
+            up.http.refuse = None
+        return False
+
+    up.http.refuse = at
+    await up.run_until(up.http.crashed.is_set, 600.0, f"the request {name}")
+    await up.crash()
+    await up.start()
+
+
+async def test_two_thousand_leads_and_three_kills(tmp_path: Path) -> None:
+    """Killed while the records are read, while the dialer works, and with a disposition in hand."""
+    async with house(tmp_path, bucket=(250, 5.0)) as up:
+        leads = await ready(up, 2000, fold_unanswered_dials=True)
+        await wish(up, leads)
+        await killed_at(up, "batch", after=True)
+        await until(up, [PhoneState.SENT], 2000, 600.0)
+        assert adds(up) == 2
+        await start(up)
+        await up.run_for(60.0)
+        await up.crash()
+        await up.start()
+        await killed_at(up, "crm.item.update", after=True)
+        await until(up, [PhoneState.FINISHED], 2000, 4 * 3600.0)
+        await up.settle(4 * 3600.0)
+        await assert_true(up, leads)
+        assert adds(up) == 2
