@@ -48,7 +48,7 @@ def items(result: Any) -> dict[int, Mapping[str, Any]]:
 def phones(item: Mapping[str, Any]) -> list[str]:
     """An item's phone numbers as people wrote them, in the portal's order."""
     rows = as_rows(item.get("fm"))
-    return [as_text(row.get("value")) for row in rows if as_text(row.get("typeId")).upper() == "PHONE"]
+    return [as_text(row.get("value")) for row in rows if as_text(row.get("typeId")).lower() == "phone"]
 
 
 def clients(item: Mapping[str, Any]) -> list[tuple[str, int]]:

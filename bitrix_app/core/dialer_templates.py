@@ -41,7 +41,8 @@ NEVER: Final = frozenset({"SAVE", "DELETE"})
 """Dialers are made and removed in the PBX's cabinet alone."""
 
 _GAP: Final = re.compile(r"\{(\w+)\}")
-_OF_PHONE: Final = frozenset({"number", "e164", "meta"})
+_NUMBERS: Final = frozenset({"number", "e164"})
+_OF_PHONE: Final = _NUMBERS | {"meta"}
 
 
 class BadTemplate(ValueError):
@@ -89,27 +90,28 @@ def _check(name: str, template: Any) -> None:
 
 
 def _check_phones(template: Mapping[str, Any], gaps: set[str]) -> None:
-    if not gaps & {"number", "e164"} or "meta" not in gaps:
+    if not gaps & _NUMBERS or "meta" not in gaps:
         raise BadTemplate("add_phones: each phone needs the placeholders {number} and {meta}.")
-    lists = list(_phone_lists(template))
-    if len(lists) != 1 or len(lists[0]) != 1:
-        raise BadTemplate("add_phones: exactly one list must hold one element that stands for each phone.")
-    if set(_gaps(lists[0])) & _OF_PHONE != gaps & _OF_PHONE:
-        raise BadTemplate("add_phones: {number} and {meta} belong into the list's element only.")
+    place = _phone_list(template)
+    if place is None:
+        raise BadTemplate("add_phones: one list must hold a single element that stands for each phone.")
+    if _count(place) != _count(template):
+        raise BadTemplate("add_phones: {number} and {meta} belong into that one list only.")
 
 
 def body(templates: Mapping[str, Any], name: str, dialer: str | int, phones: Sequence[Phone] = ()) -> Any:
     """The body of a request of that name; `dialer` as the PBX gave it."""
-    return _filled(templates.get(name) or DEFAULTS[name], {"dialer": dialer}, phones)
+    template = templates.get(name) or DEFAULTS[name]
+    return _filled(template, {"dialer": dialer}, _phone_list(template), phones)
 
 
-def _filled(part: Any, values: Mapping[str, str | int], phones: Sequence[Phone]) -> Any:
+def _filled(part: Any, values: Mapping[str, str | int], place: Any, phones: Sequence[Phone]) -> Any:
     if isinstance(part, Mapping):
-        return {key: _filled(inner, values, phones) for key, inner in part.items()}
+        return {key: _filled(inner, values, place, phones) for key, inner in part.items()}
     if isinstance(part, list | tuple):
-        if set(_gaps(part)) & _OF_PHONE and not any(map(_holds_phones, part)):
-            return [_filled(part[0], {**values, **_of_phone(phone)}, ()) for phone in phones]
-        return [_filled(inner, values, phones) for inner in part]
+        if part is place:
+            return [_filled(part[0], {**values, **_of_phone(phone)}, None, ()) for phone in phones]
+        return [_filled(inner, values, place, phones) for inner in part]
     if not isinstance(part, str):
         return part
     whole = _GAP.fullmatch(part)
@@ -132,18 +134,16 @@ def _gaps(part: Any) -> Iterator[str]:
         yield from _GAP.findall(part)
 
 
-def _phone_lists(part: Any) -> Iterator[Sequence[Any]]:
-    """Innermost lists in which a phone's placeholder stands."""
-    if isinstance(part, Mapping):
-        for inner in part.values():
-            yield from _phone_lists(inner)
-    elif isinstance(part, list | tuple) and set(_gaps(part)) & _OF_PHONE:
-        if any(map(_holds_phones, part)):
-            for inner in part:
-                yield from _phone_lists(inner)
-        else:
-            yield part
+def _phone_list(part: Any) -> Any:
+    """The innermost list of one element in which a phone's number and mark stand, or `None`."""
+    inside = part.values() if isinstance(part, Mapping) else part if isinstance(part, list | tuple) else ()
+    for inner in inside:
+        if (found := _phone_list(inner)) is not None:
+            return found
+    gaps = set(_gaps(part))
+    single = isinstance(part, list | tuple) and len(part) == 1
+    return part if single and gaps & _NUMBERS and "meta" in gaps else None
 
 
-def _holds_phones(part: Any) -> bool:
-    return next(_phone_lists(part), None) is not None
+def _count(part: Any) -> int:
+    return sum(1 for gap in _gaps(part) if gap in _OF_PHONE)

@@ -96,11 +96,10 @@ def batch_json(batch: Batch, jobs: Sequence[Job], words: Words) -> dict[str, Any
     }
 
 
-def phone_json(
-    phone: Phone, words: Words, tries: tuple[Try, ...] | list[Try] | None = None
-) -> dict[str, Any]:
+def phone_json(phone: Phone, words: Words, tries: Sequence[Try]) -> dict[str, Any]:
+    """`history` is every call that the dialer made to it."""
     kind, _, number = phone.record.partition(":")
-    told = {
+    return {
         "id": phone.id,
         "number": phone.number or None,
         "crm": {"type": kind, "id": int(number)} if number else None,
