@@ -27,6 +27,7 @@ ADMIN_ONLY = [
     ("POST", "/agents/repair"),
     ("GET", "/agents/repair/0"),
     ("POST", "/agents/repair/0/undo"),
+    ("POST", "/campaigns/read"),
 ]
 
 
