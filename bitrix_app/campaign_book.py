@@ -125,5 +125,6 @@ async def put(unit: Unit, portal: str, before: Batch, after: Batch, now: float) 
 
 async def tell(unit: Unit, portal: str, tag: str, message: str, now: float) -> None:
     """A notice to the portal's administrators; the same tag is one notice."""
-    owed = Owed(f"notify:{tag}", Notify(tag=tag, message=message), Priority.CRM)
+    plain = message.replace("[", "(").replace("]", ")")  # the vendor's words must not become markup
+    owed = Owed(f"notify:{tag}", Notify(tag=tag, message=plain), Priority.CRM)
     await unit.owe(portal, NOTICES_LANE, (owed,), now)
