@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from bitrix_app.campaign_book import enlist, entry, gather
+from bitrix_app.campaign_book import enlist, entry, gather, put
 from bitrix_app.campaign_hearing import BatchLanes, CampaignLanes
 from bitrix_app.core.campaign_commands import (
     BatchArrived,
@@ -24,14 +24,14 @@ from bitrix_app.core.campaign_commands import (
     SwitchFailed,
     batch_lane,
 )
-from bitrix_app.core.campaigns import WAITS_FOR_AGENTS, Batch, BatchState, Phone, PhoneState
+from bitrix_app.core.campaigns import WAITS_FOR_AGENTS, Batch, BatchState, Phone, PhoneState, by_hand
 from bitrix_app.core.dialers import Campaign, switched
 from bitrix_app.core.errors import AnswerLost, NotSent, Refused, Throttled, Unavailable
 from bitrix_app.core.events import GivenUp
 from bitrix_app.core.jobs import Moot
 from bitrix_app.core.portal import Portal
 from bitrix_app.core.store import Unit
-from bitrix_app.core.wishes import Forbidden
+from bitrix_app.core.wishes import Forbidden, Wish, WishState
 from bitrix_app.dialing import Dialing, everybody
 from tests.house.making import MEMBER, Bench, job
 from unitalk.client import UnitalkClient
@@ -281,6 +281,47 @@ async def test_work_that_was_given_up_leaves_the_batch_to_a_person(
             await one.send()
     await one.hear(GivenUp("send_batch", "send:0", "INTERNAL", "our own fault"))
     assert (await one.batch).state is state
+
+
+async def test_a_second_turn_leaves_out_who_was_called_meanwhile(bench: Bench) -> None:
+    """By its number alone: that proves nothing of the batch, but this client's phone has rung."""
+    one = await rig(bench, ADD_PHONES=AnswerLost("gone"))
+    with pytest.raises(AnswerLost):
+        await one.send()
+    await bench.clock.advance(61.0)
+    await one.send()
+    first, _ = await one.phones()
+    await bench.do(lambda unit: unit.save_phones(MEMBER, [replace(first, tries=1)]))
+
+    known = await one.batch
+    turned = by_hand(known, sent=False, user_id=1, now=bench.now)
+    await bench.do(lambda unit: put(unit, MEMBER, known, turned, bench.now))
+    one.pbx.answers.clear()
+    assert await one.send() == BatchArrived("answer")
+    assert [entry["number"] for entry in one.pbx.said[-1]["phones"]] == [NUMBERS[1][1:]]
+    assert {p.state for p in await one.phones()} == {PhoneState.SENT}
+
+
+# --- batches are made ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("count", "made"), [(2, []), (1000, [1000]), (1500, [1000])])
+async def test_a_part_of_a_batch_waits_for_records_that_are_still_read(
+    bench: Bench, count: int, made: list[int]
+) -> None:
+    wish = Wish("w1", "77", 0.0, 1)
+    phones = [Phone("", "77", f"+38044{n:07}") for n in range(count)]
+
+    async def work(unit: Unit) -> None:
+        await unit.save_wish(MEMBER, wish)
+        await enlist(unit, MEMBER, "77", phones, 1, bench.now)
+        await gather(unit, MEMBER, "77", bench.now)
+
+    await bench.do(work)
+    assert [one.count for one in await bench.store.campaign_batches(MEMBER, "77")] == made
+    await bench.do(lambda unit: unit.save_wish(MEMBER, replace(wish, state=WishState.DONE)))
+    await bench.do(lambda unit: gather(unit, MEMBER, "77", bench.now + 1))
+    assert sum(one.count for one in await bench.store.campaign_batches(MEMBER, "77")) == count
 
 
 # --- start, stop, status ---------------------------------------------------------------------------
