@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitrix_app.core.campaigns import (
@@ -184,6 +184,7 @@ def test_a_dialer_that_finished_without_a_word_of_a_phone_needs_a_person() -> No
     assert (late.state, late.reason, late.tries) == (PhoneState.FINISHED, "", 1)
 
 
+@settings(deadline=None)
 @given(st.permutations([(0.0, Outcome.BUSY), (9.0, Outcome.ANSWERED), (4.0, Outcome.MACHINE)]))
 def test_the_order_in_which_tries_are_heard_of_does_not_matter(told: list[tuple[float, Outcome]]) -> None:
     tries = [Try(f"c{at}", "77", "p", outcome, NOW + at) for at, outcome in told]
@@ -278,6 +279,7 @@ ACTS = st.one_of(
 )
 
 
+@settings(deadline=None, max_examples=300)
 @given(st.booleans(), st.lists(ACTS, max_size=30))
 def test_in_no_order_is_a_phone_given_twice_unless_a_person_said_so(
     shows: bool, acts: list[tuple[object, ...]]
