@@ -23,6 +23,7 @@ from bitrix_app.bitrix.client import BitrixClient
 from bitrix_app.bitrix.drive import Drive
 from bitrix_app.bitrix.servers import AuthServers
 from bitrix_app.bitrix.tokens import TokenRefresher
+from bitrix_app.campaign_hearing import BatchLanes, CampaignLanes
 from bitrix_app.cards import Cards
 from bitrix_app.check import KINDS, Check, Report
 from bitrix_app.clock import SystemClock
@@ -31,6 +32,7 @@ from bitrix_app.core.portal import Portal
 from bitrix_app.core.ports import Clock, Http
 from bitrix_app.core.store import Store, StoreUnavailable
 from bitrix_app.desk import Desk, new_call_id
+from bitrix_app.dialing import Dialing
 from bitrix_app.directory import Directory
 from bitrix_app.filing import Filing, RecordingSource
 from bitrix_app.gateway import HttpGateway
@@ -54,6 +56,7 @@ from bitrix_app.watch import Watch
 from bitrix_app.web.deps import WebDeps
 from bitrix_app.web.routes import asgi
 from bitrix_app.web.session import SessionSigner
+from bitrix_app.wishing import Wishing
 from bitrix_app.worker import Worker
 from storage import open_store, sqlite_path
 from storage.looking import Looked, look_at
@@ -135,11 +138,19 @@ async def compose(
         owners = Owners(client, directory, clock)
         records, moving = Records(store, client), Moving(client)
         starting = Starting(store, clock, pbx, directory, owners)
+
+        async def available(portal: Portal) -> list[str] | None:
+            if not portal.tells_statuses:
+                return None
+            return [agent.extension for agent in await store.available_agents(portal.member_id)]
+
         rooms: list[Room] = [
             Cards(store, client, directory, owners, clock),
             starting,
             StatusRoom(store, pbx, clock),
             AgentsRound(store, client, clock),
+            Dialing(store, clock, pbx, available),
+            Wishing(store, clock, client),
         ]
 
         def pace(portal: Portal) -> None:
@@ -155,7 +166,9 @@ async def compose(
             watch.forget(portal)
 
         intake = Intake(store, clock, nudge, forget, watch=watch.saw, desk=desk)
-        hearers = Hearers(Calls(desk), {AGENT: AgentHearer()})
+        hearers = Hearers(
+            Calls(desk), {AGENT: AgentHearer(), "campaign": CampaignLanes(), "batch": BatchLanes()}
+        )
         chance = random.Random()  # noqa: S311 - jitter needs no secrecy
         worker = Worker(
             store,

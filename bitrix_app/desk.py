@@ -11,13 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from bitrix_app import tries
 from bitrix_app.agents import call_settled
 from bitrix_app.core import intent as entries
 from bitrix_app.core.advance import advance
 from bitrix_app.core.call import Call
 from bitrix_app.core.dial import OPEN, Dialling, DialState, Origin
 from bitrix_app.core.dialling import begin, begin_callback, join
-from bitrix_app.core.events import CallEvent, Direction, Traced
+from bitrix_app.core.events import CallEvent, Direction, PbxReport, Traced
 from bitrix_app.core.intent import Intent, Kind, Wrong
 from bitrix_app.core.jobs import JobState
 from bitrix_app.core.mapping import extension_of
@@ -68,14 +69,25 @@ class Desk:
     # --- moving calls ------------------------------------------------------------------------------
 
     async def move(
-        self, unit: Unit, portal: Portal, call: Call, event: CallEvent, now: float, correlation_id: str = ""
+        self,
+        unit: Unit,
+        portal: Portal,
+        call: Call,
+        event: CallEvent,
+        now: float,
+        correlation_id: str = "",
+        *,
+        last_try: bool = False,
     ) -> tuple[int, Transition]:
         """Hand the event to the call, store what follows, let the list hear of it. The number of new
         jobs, and the transition. Raises `IllegalMove`.
         """
         transition = advance(call, event, now, portal.rules)
         added = await self._commit(unit, portal, transition, now, correlation_id)
-        return added + await call_settled(unit, portal, call, transition.call, now), transition
+        added += await call_settled(unit, portal, call, transition.call, now)
+        if call.is_live or isinstance(event, PbxReport):
+            added += await tries.counted(unit, portal, transition.call, now, last=last_try)
+        return added, transition
 
     async def traced(
         self, unit: Unit, portal: Portal, call: Call, event: Traced, now: float, correlation_id: str = ""

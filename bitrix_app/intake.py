@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from loguru import logger
 
-from bitrix_app import strays
+from bitrix_app import strays, tries
 from bitrix_app.bitrix.events import (
     BitrixEvent,
     read_call_init,
@@ -34,6 +34,7 @@ from bitrix_app.finding import call_for
 from bitrix_app.numbers import placed
 from bitrix_app.retry_list import LANE
 from unitalk.events import Ignorable, Readable, ReadEvent, UnreadableEvent, read_event
+from unitalk.names import is_last_try
 
 PUT_OFF = 3600.0
 """Seconds by which a call's timer is put off while its portal is uninstalled."""
@@ -103,7 +104,7 @@ class Intake:
             return
         receipt = replace(receipt, digest=event.digest)
         if isinstance(event, Ignorable):
-            fresh = await self._keep(receipt, ReceiptState.IGNORED, event.reason)
+            fresh = await self._ignored(portal, receipt, event, now)
         else:
             fresh = await self._apply(portal, receipt, event, now)
         if fresh:
@@ -117,7 +118,10 @@ class Intake:
             if receipt_id is None:
                 return False, False
             report = placed(event.report, portal.settings.country)
-            return True, await self._report(unit, portal, report, now, receipt, receipt_id)
+            if tries.may_be_dialers(report.facts):
+                report = await tries.introduced(unit, portal, report)
+            last = is_last_try(event.event_name, event.ev)
+            return True, await self._report(unit, portal, report, now, receipt, receipt_id, last=last)
 
         try:
             fresh, busy = await self._store.transact(work)
@@ -130,13 +134,40 @@ class Intake:
             self._nudge(portal.member_id)
         return fresh
 
+    async def _ignored(self, portal: Portal, receipt: Receipt, event: Ignorable, now: float) -> bool:
+        """An event of no call: kept, and what it tells of a dialer is heard. Whether it was new."""
+
+        async def work(unit: Unit) -> tuple[bool, bool]:
+            receipt_id = await unit.receive(replace(receipt, state=ReceiptState.IGNORED, error=event.reason))
+            if receipt_id is None:
+                return False, False
+            await unit.mark_receipt(receipt_id, ReceiptState.IGNORED, error=event.reason)
+            if event.news is None:
+                return True, False
+            return True, await tries.told_of_dialer(unit, portal, event.news, now)
+
+        fresh, busy = await self._store.transact(work)
+        if busy:
+            self._nudge(portal.member_id)
+        return fresh
+
     async def _report(
-        self, unit: Unit, portal: Portal, report: PbxReport, now: float, receipt: Receipt, receipt_id: int
+        self,
+        unit: Unit,
+        portal: Portal,
+        report: PbxReport,
+        now: float,
+        receipt: Receipt,
+        receipt_id: int,
+        *,
+        last: bool = False,
     ) -> bool:
         """Whether the worker has something to do now or, by a timer, later."""
         call = await call_for(unit, portal.member_id, report.facts, now, self._make_id)
         try:
-            added, moved = await self._desk.move(unit, portal, call, report, now, receipt.correlation_id)
+            added, moved = await self._desk.move(
+                unit, portal, call, report, now, receipt.correlation_id, last_try=last
+            )
         except IllegalMove as illegal:
             await unit.mark_receipt(receipt_id, ReceiptState.IGNORED, call_id=call.id, error=str(illegal))
             return False

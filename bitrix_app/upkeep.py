@@ -103,6 +103,7 @@ class Upkeep:
             events_url=self._addresses.events,
             app_url=self._addresses.app,
             lines=await self._lines.wanted(portal),
+            dialers=bool(portal.settings.dialers),
         )
         report = await bindings.ensure(self._client, portal, wanted)
         logger.info("bindings of {}: {} changed", portal.domain, report.changed)

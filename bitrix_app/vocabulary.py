@@ -33,6 +33,12 @@ STEPS: Final[Mapping[str, str]] = MappingProxyType(
         "set_status": mark("Agent's status"),
         "look_at_agents": mark("Look at the agents"),
         "accept_directory": mark("Changed list accepted"),
+        "read_dialers": mark("Autodialers read"),
+        "gather_batches": mark("Phones put into batches"),
+        "send_batch": mark("Phones given to the autodialer"),
+        "switch_dialer": mark("Autodialer started or stopped"),
+        "check_dialer": mark("Autodialer looked at"),
+        "read_records": mark("Phone numbers of records read"),
     }
 )
 """Kinds of commands (core/commands.py)."""
@@ -144,3 +150,52 @@ STATE_SIGNS: Final[Mapping[str, str]] = {
     "attention": "!", "done": "✓", "cancelled": "×",
 }  # fmt: skip
 DIRECTION_SIGNS: Final[Mapping[str, str]] = {"in": "↙", "out": "↗", "inner": "↔"}
+
+PHONE_STATES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "waiting": mark("waits to be sent"),
+        "sending": mark("being sent"),
+        "sent": mark("at the autodialer"),
+        "finished": mark("finished"),
+        "attention": mark("needs a person"),
+        "refused": mark("not taken"),
+    }
+)
+"""States of a campaign's phone (core/campaigns.py)."""
+
+PHONE_REASONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "duplicate": mark("This number is already open in this campaign."),
+        "do_not_call": mark("This number is on the do-not-call list."),
+        "not_a_number": mark("This is not a whole phone number."),
+        "no_number": mark("The record has no phone number."),
+        "not_found": mark("The record is not in the CRM, or nobody may read it."),
+        "no_agent": mark("No agent was available for a day, so it was not sent."),
+        "batch_in_doubt": mark("It is not known whether its batch reached the PBX."),
+        "batch_refused": mark("The PBX did not take its batch."),
+        "no_outcome": mark("The autodialer finished and told nothing of this number."),
+    }
+)
+"""Why a phone was refused or needs a person (core/campaigns.py `Reason`)."""
+
+BATCH_STATES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "waiting": mark("waits to be sent"),
+        "sending": mark("being sent"),
+        "sent": mark("at the autodialer"),
+        "doubt": mark("in doubt"),
+        "refused": mark("refused by the PBX"),
+        "dropped": mark("nothing left to send"),
+    }
+)
+"""States of a batch of phones (core/campaigns.py)."""
+
+DIALER_STATES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "running": mark("running"),
+        "stopped": mark("stopped"),
+        "finished": mark("finished"),
+        "unknown": mark("not known"),
+    }
+)
+"""What a dialer's own word for its status means (core/dialers.py)."""

@@ -220,6 +220,14 @@ _ERASE: Final = {
     "portals": ("delete_pairs", "erase_webhook_tokens", "erase_snapshots", "erase_level"),
     "requests": ("erase",),
     "agents": ("erase",),
+    "campaigns": (
+        "erase",
+        "erase_batches",
+        "erase_phones",
+        "erase_tries",
+        "erase_wishes",
+        "erase_do_not_call",
+    ),
 }
 
 

@@ -16,6 +16,7 @@ from bitrix_app.core.ports import Clock
 from bitrix_app.core.store import StoreUnavailable, Unit, Vault, VendorRequest, WebhookToken
 from storage import graph, rows
 from storage.agents import AgentReaderMixin
+from storage.campaigns import CampaignPages
 from storage.lock import FileLock
 from storage.opening import Opened, copy_to, open_file
 from storage.portals import PortalBook
@@ -51,7 +52,7 @@ async def _reseal(opened: Opened, vault: Vault, clock: Clock) -> None:
         )
 
 
-class SqliteStore(AgentReaderMixin):
+class SqliteStore(AgentReaderMixin, CampaignPages):
     """See `core.store.Store`. Made by `open`, ended by `close`."""
 
     def __init__(self, opened: Opened, lock: FileLock, reading: Reading, book: PortalBook) -> None:
@@ -81,6 +82,7 @@ class SqliteStore(AgentReaderMixin):
         self.receipts = reading.receipts
         self.job_counts = reading.job_counts
         self.requests = reading.requests
+        self.pages = reading.page  # type: ignore[method-assign]
 
     @classmethod
     async def open(

@@ -17,6 +17,7 @@ from bitrix_app.core.repair import Repair
 from bitrix_app.core.store import DueWake, Receipt, ReceiptState, Unit
 from storage import graph, portals, rows
 from storage.agents import AgentUnitMixin
+from storage.campaigns import CampaignVerbs
 from storage.intents import IntentRows
 from storage.portals import PortalBook
 from storage.queries import load
@@ -51,7 +52,7 @@ def drive(work: Callable[[Unit], Awaitable[T]], unit: Unit) -> T:
     )
 
 
-class SqliteUnit(IntentRows, AgentUnitMixin):
+class SqliteUnit(IntentRows, AgentUnitMixin, CampaignVerbs):
     """See `core.store.Unit`."""
 
     def __init__(self, db: sqlite3.Connection, book: PortalBook) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from bitrix_app.core.dialers import DialerNews
 from bitrix_app.core.events import Direction, Facts, PbxReport, Step
 from bitrix_app.core.outcome import Outcome
 from unitalk import names, states
@@ -69,6 +70,8 @@ class Ignorable:
     event_name: str
     ev: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    news: DialerNews | None = None
+    """What it tells of a dialer as a whole."""
 
 
 ReadEvent = Readable | Ignorable
@@ -143,7 +146,8 @@ def _judge(root: Mapping[str, Any], query: Mapping[str, str], received_at: float
         if call is None and "callid" not in fields:
             fields.pop("id", None)  # a flat dialer event's `id` is the dialer's too
     if names.is_of_no_call(name):
-        return Ignorable(f"{name} is not an event of a call", digest, name, ev, root)
+        news = _news(name, fields, root_id)
+        return Ignorable(f"{name} is not an event of a call", digest, name, ev, root, news)
     # The vendor's own word first: a handler that was copied in the cabinet keeps the other's `ev`.
     step = names.step_of(event) or names.step_of(ev)
     if step is None and _is_message(name, fields):
@@ -179,6 +183,15 @@ def _dialer_id(fields: Mapping[str, Any]) -> str | None:
         nested = nested.get("id")
     told = (fields.get("autodialerid"), fields.get("autodialid"), nested)
     return next((found for x in told if (found := identity_of(x))), None)
+
+
+def _news(name: str, fields: Mapping[str, Any], root_id: object) -> DialerNews | None:
+    """A dialer that started, stopped or finished (§3.8); its id may stand at the root."""
+    dialer = _dialer_id(fields) or identity_of(root_id)
+    if dialer is None or not names.is_dialers(name):
+        return None
+    status = text_of(fields.get("status"), 60) or text_of(fields.get("state"), 60) or ""
+    return DialerNews(dialer, status, finished=names.is_finish(name))
 
 
 def _is_message(name: str, fields: Mapping[str, Any]) -> bool:

@@ -67,6 +67,16 @@ def is_of_no_call(name: str) -> bool:
     return name in _NOT_OF_A_CALL
 
 
+def is_finish(name: str) -> bool:
+    """The dialer has worked through its list."""
+    return name == "AUTODIAL_FINISH"
+
+
+def is_last_try(*names: str) -> bool:
+    """The dialer will not try this number again."""
+    return "AUTODIAL_ATTEMPTS_OVER" in names
+
+
 def is_known(name: str) -> bool:
     """Whether we know what an event with this tidy name is about."""
     return step_of(name) is not None or is_of_no_call(name) or is_message(name)

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from bitrix_app.bitrix.answers import Answer
-from bitrix_app.bitrix.bindings import EVENTS, TITLES
+from bitrix_app.bitrix.bindings import ALWAYS, EVENTS
 from bitrix_app.bitrix.values import as_int, as_mapping, as_text
 from bitrix_app.bitrix.wire import RestCall
 from bitrix_app.core.abilities import WANTED, missing
@@ -48,7 +48,7 @@ def read_abilities(
     known = {name: last.get(name) if value is None else value for name, value in told.items()}
     return {
         **known,
-        "missing_placements": _without(TITLES, known["placements"]),
+        "missing_placements": _without(ALWAYS, known["placements"]),
         "missing_events": _without(EVENTS, known["events"]),
     }
 

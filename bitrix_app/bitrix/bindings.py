@@ -37,8 +37,14 @@ EVENTS: Final = (
 """Only what we act on: a click-to-call that nobody answers would leave a card open."""
 GROUP: Final = "Unitalk"
 """Our name, which is the same in every language."""
-TITLES: Final = MappingProxyType({"TELEPHONY_ANALYTICS_MENU": mark("Unitalk calls"), "REST_APP_URI": GROUP})
-"""Wanted placements with their titles."""
+ALWAYS: Final = MappingProxyType({"TELEPHONY_ANALYTICS_MENU": mark("Unitalk calls"), "REST_APP_URI": GROUP})
+INTO_DIALER: Final = mark("Put into the autodialer")
+FOR_DIALERS: Final = tuple(
+    f"CRM_{kind}_{place}" for place in ("LIST_MENU", "DETAIL_TOOLBAR") for kind in ("LEAD", "DEAL", "CONTACT")
+)
+"""Wanted only where an administrator chose a dialer."""
+TITLES: Final = MappingProxyType({**ALWAYS, **dict.fromkeys(FOR_DIALERS, INTO_DIALER)})
+"""Placements with their titles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +54,15 @@ class Wanted:
     events_url: str
     app_url: str
     events: tuple[str, ...] = EVENTS
-    placements: tuple[str, ...] = tuple(TITLES)
+    placements: tuple[str, ...] = tuple(ALWAYS)
     lines: tuple[Line, ...] = ()
 
 
-def wanted(*, events_url: str, app_url: str, lines: Mapping[str, str]) -> Wanted:
-    """`lines`: number → name, as LINE_NUMBER says them."""
-    return Wanted(events_url, app_url, lines=tuple(Line(n, name) for n, name in lines.items()))
+def wanted(*, events_url: str, app_url: str, lines: Mapping[str, str], dialers: bool = False) -> Wanted:
+    """`lines`: number → name, as LINE_NUMBER says them. `dialers`: some may be used from records."""
+    placements = tuple(ALWAYS) + (FOR_DIALERS if dialers else ())
+    known = tuple(Line(n, name) for n, name in lines.items())
+    return Wanted(events_url, app_url, placements=placements, lines=known)
 
 
 @dataclass(frozen=True, slots=True)

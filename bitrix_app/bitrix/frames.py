@@ -60,6 +60,15 @@ class FrameRequest:
         return as_text(self.options.get(key))
 
 
+_OF_RECORD: Final = re.compile(r"CRM_(LEAD|DEAL|CONTACT)_(?:LIST_MENU|DETAIL_TOOLBAR)")
+
+
+def record_of(frame: FrameRequest) -> str | None:
+    """`LEAD:1205` where the page was opened from a record's menu or toolbar (bitrix24.md §10)."""
+    place, number = _OF_RECORD.fullmatch(frame.placement), as_id(frame.options.get("ID"))
+    return f"{place[1]}:{number}" if place and number else None
+
+
 def read_frame(query: Mapping[str, str], form: Mapping[str, str]) -> FrameRequest:
     """Raises `BadForm` for a shape that no portal sends; older portals may leave fields out."""
     domain = host_name(query.get("DOMAIN"))

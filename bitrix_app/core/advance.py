@@ -26,7 +26,7 @@ from bitrix_app.core.commands import (
     UpdateRecord,
 )
 from bitrix_app.core.dial import Failure
-from bitrix_app.core.dispositions import pasts_of, records_owed, status_code
+from bitrix_app.core.dispositions import is_autodial, pasts_of, records_owed, status_code
 from bitrix_app.core.events import (
     CallbackAssigned,
     CallEvent,
@@ -54,7 +54,7 @@ from bitrix_app.core.events import (
 )
 from bitrix_app.core.facts import merged, with_report
 from bitrix_app.core.lifecycle import IllegalMove, Move, Phase
-from bitrix_app.core.outcome import FAILED_REASON, STATUS_CODE, Outcome
+from bitrix_app.core.outcome import FAILED_REASON, NOBODY_REACHED, STATUS_CODE, Outcome
 from bitrix_app.core.ownership import moved, owned, unmatched_notice
 from bitrix_app.core.recordings import ONLY_ONE as ONLY_ONE
 from bitrix_app.core.recordings import recording_of
@@ -201,7 +201,7 @@ def _reported(call: Call, event: PbxReport, now: float, rules: Rules) -> Transit
     wakes = moved.wakes
     if call.phase is Phase.ANNOUNCED and call.pbx_id is None:  # the first we hear of it
         wakes = (*wakes, Wake(now + NO_END_AFTER, "no_end"))
-        if not moved.call.register_owed:
+        if not moved.call.register_owed and not _may_fold(moved.call, rules):
             wakes = (*wakes, Wake(now + REGISTER_AFTER, "register"))
     return replace(moved, wakes=wakes)
 
@@ -240,7 +240,22 @@ def _register(call: Call, rules: Rules, extension: str | None = None) -> Transit
     return Transition(registered, (owed,), unwake=("register",))
 
 
+def _may_fold(call: Call, rules: Rules) -> bool:
+    """Whether the portal wants no word of this call if it reaches nobody: then it is not announced either,
+    until an agent has it."""
+    return rules.fold_unanswered_dials and not call.register_owed and is_autodial(call)
+
+
+def _folded(call: Call, rules: Rules) -> Transition:
+    """Only the outcome goes to the CRM record; Bitrix24 hears of no call."""
+    folded = replace(call, shown=(), skipped="skipped by rule: an unanswered call of the autodialer")
+    owed = tuple(replace(_update(record), needs=()) for record in records_owed(folded, rules.dispositions))
+    return Transition(folded, owed, (), ("register", "no_end"), remember=pasts_of(folded))
+
+
 def _ended(call: Call, now: float, rules: Rules) -> Transition:
+    if call.outcome in NOBODY_REACHED and _may_fold(call, rules):
+        return _folded(call, rules)
     registered = _register(call, rules, call.owner)
     call, wakes = cards.ending(registered.call, now)
     outcome = call.outcome or Outcome.UNKNOWN

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from bitrix_app.core.advance import Owed
+from bitrix_app.core.campaign_commands import DIALERS_LANE, ReadDialers
 from bitrix_app.core.commands import (
     EnsureBindings,
     LookAtAgents,
@@ -55,5 +56,6 @@ def rounds() -> tuple[tuple[str, float, str, Owed], ...]:
     return (
         ("bindings", 86_400.0, BINDINGS_LANE, Owed("bindings", EnsureBindings(), Priority.CRM)),
         ("directory", 3_600.0, DIRECTORY_LANE, Owed("directory", RefreshDirectory(), Priority.CRM)),
+        ("dialers_state", 3_600.0, DIALERS_LANE, Owed("dialers", ReadDialers(), Priority.BACKFILL)),
         ("tokens", 86_400.0, TOKENS_LANE, Owed("tokens", RefreshTokens(), Priority.CRM)),
     )

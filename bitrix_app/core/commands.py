@@ -7,28 +7,11 @@ person. `pack` and `unpack` are that JSON.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from enum import IntEnum
-from typing import Any, ClassVar
+from typing import Any
 
-
-class Priority(IntEnum):
-    """Lower goes first (design.md §6)."""
-
-    LIVE = 0
-    FINISH = 1
-    CRM = 2
-    RECORDING = 3
-    BACKFILL = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One effect. `kind` is its stored name; `platform` the vendor that it goes to."""
-
-    kind: ClassVar[str]
-    platform: ClassVar[str] = "bitrix24"
-    exclusive: ClassVar[bool] = True
-    """One exclusive command of a lane is in flight at a time."""
+from bitrix_app.core.campaign_commands import CAMPAIGN_COMMANDS
+from bitrix_app.core.command import Command as Command
+from bitrix_app.core.command import Priority as Priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +260,7 @@ _KINDS: dict[str, type[Command]] = {
         RefreshTokens,
         SetStatus,
         LookAtAgents,
+        *CAMPAIGN_COMMANDS,
     )
 }
 

@@ -103,8 +103,10 @@ _OUTCOMES: Final = frozenset(str(outcome) for outcome in OF_CALLS)
 
 
 def is_autodial(call: Call) -> bool:
-    """Whether the PBX's autodialer made the call: by its source, else by an outcome of its own."""
-    return "AUTODIAL" in (call.source or "").upper() or call.outcome in AUTODIAL_ONLY
+    """Whether the PBX's autodialer made the call: by its source or its dialer, else by an outcome of its
+    own."""
+    told = "AUTODIAL" in (call.source or "").upper() or call.dialer_id is not None
+    return told or call.outcome in AUTODIAL_ONLY
 
 
 def matches(rule: Rule, past: Past) -> bool:

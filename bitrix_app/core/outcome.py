@@ -81,3 +81,6 @@ FAILED_REASON: Final = MappingProxyType(
     }
 )
 """FAILED_REASON in words for each outcome; people read it in the call's card."""
+
+NOBODY_REACHED: Final = frozenset(Outcome) - {Outcome.ANSWERED, Outcome.LOST_BY_US, Outcome.UNKNOWN}
+"""Outcomes of an outgoing call that certainly reached no human (unitalk.md §3.5)."""

@@ -88,6 +88,12 @@ class PortalSettings:
     """What an agent's status follows, words of `agents.SOURCES`."""
     pbx_requests_per_second: float = 1.0
     """How often the PBX may be asked (unitalk.md §1.2)."""
+    dialers: tuple[str, ...] = ()
+    """Autodialers of the PBX that may be used from Bitrix24, by their ids."""
+    dialer_templates: Mapping[str, Any] = field(default_factory=dict)
+    """Bodies of the autodialer's requests where they differ from `dialer_templates.DEFAULTS`."""
+    fold_unanswered_dials: bool = False
+    """A dialer's call that reached nobody is not registered; only its outcome goes to the record."""
 
     @property
     def status_words(self) -> Words:
@@ -102,6 +108,7 @@ class PortalSettings:
             drive_recordings=self.drive_recordings,
             layout=self.layout,
             card_to_responsible=self.card_to_responsible,
+            fold_unanswered_dials=self.fold_unanswered_dials,
             dispositions=self.dispositions,
         )
 

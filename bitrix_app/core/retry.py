@@ -60,6 +60,8 @@ POLICIES: Final = MappingProxyType(
         "trace_dial": Policy(pauses=(10.0, 30.0, 2 * MINUTE, 10 * MINUTE)),
         "assign_callback": Policy(pauses=(2.0, 5.0, 15.0)),
         "fetch_recording": Policy(pauses=LATE_RECORDING),
+        "switch_dialer": Policy(pauses=(5.0, 30.0, 2 * MINUTE, 10 * MINUTE)),
+        "check_dialer": Policy(pauses=(30.0, 2 * MINUTE, 10 * MINUTE)),
     }
 )
 DEFAULT_POLICY: Final = Policy()

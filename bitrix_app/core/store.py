@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 from bitrix_app.core.advance import Owed, Transition
 from bitrix_app.core.agents_store import AgentReader, AgentUnit
 from bitrix_app.core.call import Call
+from bitrix_app.core.campaign_store import CampaignReader, CampaignUnit
 from bitrix_app.core.intent_store import IntentReader, IntentUnit
 from bitrix_app.core.jobs import Attempt, Job, JobError, JobState
 from bitrix_app.core.portal import Portal, Snapshot, TokenPair
@@ -98,7 +99,7 @@ class WebhookToken:
     uses: int = 0
 
 
-class Unit(IntentUnit, AgentUnit, Protocol):
+class Unit(IntentUnit, AgentUnit, CampaignUnit, Protocol):
     """Verbs inside one transaction."""
 
     async def receive(self, receipt: Receipt) -> int | None:
@@ -212,7 +213,7 @@ class Unit(IntentUnit, AgentUnit, Protocol):
         ...
 
 
-class Store(IntentReader, AgentReader, Protocol):
+class Store(IntentReader, AgentReader, CampaignReader, Protocol):
     """Verbs that are transactions of their own. All times unix seconds."""
 
     async def transact(self, work: Callable[[Unit], Awaitable[T]]) -> T:

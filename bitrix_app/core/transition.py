@@ -21,6 +21,7 @@ class Rules:
     drive_recordings: bool = True
     layout: bool = True
     card_to_responsible: bool = True
+    fold_unanswered_dials: bool = False
     dispositions: tuple[Rule, ...] = ()
 
 

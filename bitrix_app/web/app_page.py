@@ -7,9 +7,11 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from bitrix_app.bitrix.frames import record_of
 from bitrix_app.core.portal import Portal, PortalState
 from bitrix_app.web.abilities_view import abilities_json
 from bitrix_app.web.calls import Calls
+from bitrix_app.web.campaigns import Campaigns
 from bitrix_app.web.deps import WebDeps
 from bitrix_app.web.frames import Opened, open_frame
 from bitrix_app.web.install import install, not_admin
@@ -34,9 +36,10 @@ STATE_WORDS: Final = {
 class AppPage:
     """See the module."""
 
-    def __init__(self, deps: WebDeps, calls: Calls) -> None:
+    def __init__(self, deps: WebDeps, calls: Calls, campaigns: Campaigns) -> None:
         self._deps = deps
         self._calls = calls
+        self._campaigns = campaigns
 
     async def open(self, request: Request) -> Response:
         """A frame: believe it, heal what an administrator can heal, show what was asked for."""
@@ -59,6 +62,8 @@ class AppPage:
                 if problem.status != 404:
                     raise
                 return await self._home(seen, missing=True)
+        if record := record_of(opened.frame):
+            return await self._campaigns.put_page(seen, record)
         return await self._home(seen)
 
     async def look(self, request: Request) -> Response:

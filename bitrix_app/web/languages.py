@@ -24,6 +24,7 @@ PAGE_TEXTS: Final[Mapping[str, str]] = MappingProxyType(
         "copied": mark("Copied"),
         "select": mark("Copying is not allowed here: select the text and copy it yourself."),
         "saved": mark("Saved"),
+        "asked": mark("Done. It is being carried out; this page shows how it goes."),
         "refused": mark("Nothing was changed. Please look at the fields marked in red."),
     }
 )

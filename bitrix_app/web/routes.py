@@ -13,7 +13,9 @@ from bitrix_app.web.agent_status import AgentStatuses
 from bitrix_app.web.agents import Agents
 from bitrix_app.web.app_page import AppPage
 from bitrix_app.web.calls import Calls
+from bitrix_app.web.campaigns import Campaigns
 from bitrix_app.web.deps import WebDeps
+from bitrix_app.web.do_not_call import DoNotCall
 from bitrix_app.web.envelope import EnvelopeMiddleware
 from bitrix_app.web.health import Health
 from bitrix_app.web.install import Installer
@@ -28,8 +30,13 @@ from bitrix_app.web.webhooks import Webhooks
 def routes(deps: WebDeps) -> list[BaseRoute]:
     """The table. `GET` answers `HEAD` too."""
     webhooks, installer, calls = Webhooks(deps), Installer(deps), Calls(deps)
-    agents = Agents(deps)
-    app, settings, health, legal = AppPage(deps, calls), SettingsPage(deps), Health(deps), Legal(deps)
+    agents, campaigns, forbidden = Agents(deps), Campaigns(deps), DoNotCall(deps)
+    app, settings, health, legal = (
+        AppPage(deps, calls, campaigns),
+        SettingsPage(deps),
+        Health(deps),
+        Legal(deps),
+    )
     return [
         Route("/", app.hint, methods=["GET"]),
         Route("/unitalk/events/{token}", webhooks.unitalk, methods=["GET", "POST", "OPTIONS"]),
@@ -49,6 +56,18 @@ def routes(deps: WebDeps) -> list[BaseRoute]:
         Route("/agents/repair/{id}/undo", agents.undo, methods=["POST"]),
         Route("/agents/{user_id:int}", AgentStatuses(deps).show, methods=["GET"]),
         Route("/agents/{user_id:int}", agents.assign, methods=["PUT"]),
+        Route("/campaigns", campaigns.show, methods=["GET"]),
+        Route("/campaigns/read", campaigns.read, methods=["POST"]),
+        Route("/campaigns/{id}", campaigns.one, methods=["GET"]),
+        Route("/campaigns/{id}/phones", campaigns.phones, methods=["GET"]),
+        Route("/campaigns/{id}/phones", campaigns.add, methods=["POST"]),
+        Route("/campaigns/{id}/requests/{request}", campaigns.request, methods=["GET"]),
+        Route("/campaigns/{id}/start", campaigns.start, methods=["POST"]),
+        Route("/campaigns/{id}/stop", campaigns.stop, methods=["POST"]),
+        Route("/campaigns/{id}/batches/{batch}/settle", campaigns.settle, methods=["POST"]),
+        Route("/do-not-call", forbidden.show, methods=["GET"]),
+        Route("/do-not-call", forbidden.add, methods=["POST"]),
+        Route("/do-not-call", forbidden.remove, methods=["DELETE"]),
         Route("/settings", settings.show, methods=["GET"]),
         Route("/settings", settings.change, methods=["PUT"]),
         Route("/settings/webhook-token", settings.rotate, methods=["POST"]),

@@ -9,6 +9,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from bitrix_app.core.agents import SOURCES
+from bitrix_app.core.dialer_templates import read_templates
 from bitrix_app.core.disposition_form import RuleFaults, read_rules
 from bitrix_app.core.mapping import MISSED_OWNERS, TRANSFER_OWNERS, group_key
 from bitrix_app.core.portal import PortalSettings
@@ -24,6 +25,7 @@ SWITCHES: Final = (
     "layout",
     "card_to_responsible",
     "status_sync",
+    "fold_unanswered_dials",
 )
 LINES: Final = 1000
 """External lines that a portal may name."""
@@ -180,6 +182,19 @@ def _group_users(value: Any, users: frozenset[int]) -> dict[str, int]:
     return groups
 
 
+def _dialers(value: Any, _: frozenset[int]) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) > MANAGERS:
+        raise ValueError(f"It must be a list of {MANAGERS} dialers at most.")
+    for one in value:
+        if not isinstance(one, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", one):
+            raise ValueError("A dialer is given by its id, as text.")
+    return tuple(dict.fromkeys(value))
+
+
+def _templates(value: Any, _: frozenset[int]) -> dict[str, Any]:
+    return dict(read_templates(value))
+
+
 def _country(value: Any, _: frozenset[int]) -> str:
     if not isinstance(value, str) or value.upper() not in COUNTRIES:
         raise ValueError("This country is not known. Use two letters such as UA.")
@@ -231,5 +246,7 @@ _READERS: Final[Mapping[str, Callable[[Any, frozenset[int]], Any]]] = {
     "status_pause": _status_word,
     "status_sources": _sources,
     "pbx_requests_per_second": _pace,
+    "dialers": _dialers,
+    "dialer_templates": _templates,
     **dict.fromkeys(SWITCHES, _switch),
 }

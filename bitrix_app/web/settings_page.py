@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from bitrix_app import agents
 from bitrix_app.core.chores import DIRECTORY_LANE, PROVE_KEY, agents_work, portal_work
+from bitrix_app.core.dialer_templates import DEFAULTS
 from bitrix_app.core.portal import Portal, PortalSettings, PortalState
 from bitrix_app.core.store import Unit, WebhookToken
 from bitrix_app.lines import SEEN
@@ -78,6 +79,9 @@ SWITCH_WORDS: Final = {
         "Tell Unitalk the agents' status (the method is not confirmed by the vendor, so it is off until you "
         "switch it on)"
     ),
+    "fold_unanswered_dials": mark(
+        "Do not register the autodialer's unanswered calls, write only their outcome"
+    ),
 }
 STATUS_NOTE: Final = mark(
     "Unitalk's documentation does not confirm how a status is set: the method was seen in one integration "
@@ -134,8 +138,8 @@ class SettingsPage:
         key = portal.unitalk_key if change.unitalk_key is None else change.unitalk_key
         saved = replace(portal, settings=change.settings, unitalk_key=key, updated_at=now)
         await unit.save_portal(saved)
-        if _lines_of(change.settings) != _lines_of(portal.settings):
-            for lane, owed in portal_work()[:1]:  # the lines' names stand in Bitrix24 too
+        if _bound(change.settings) != _bound(portal.settings):
+            for lane, owed in portal_work()[:1]:  # the lines' names and the dialer's places are in Bitrix24
                 await unit.owe(portal.member_id, lane, (owed,), now)
         if key and key != portal.unitalk_key:
             await unit.owe(portal.member_id, DIRECTORY_LANE, (PROVE_KEY,), now)
@@ -170,6 +174,8 @@ async def settings_json(deps: WebDeps, portal: Portal, words: Words) -> dict[str
         "extension_users": dict(settings.extension_users),
         "missed_owner": settings.missed_owner,
         "transfer_owner": settings.transfer_owner,
+        "dialers": list(settings.dialers),
+        "dialer_templates": {**DEFAULTS, **settings.dialer_templates},
         "queue_user": settings.queue_user,
         "group_users": dict(settings.group_users),
         "status_work": settings.status_work,
@@ -234,6 +240,11 @@ def _lives(token: WebhookToken, now: float) -> bool:
 def _statuses_of(portal: Portal) -> tuple[object, ...]:
     """What decides which statuses are said, with what words, by which key."""
     return portal.tells_statuses, portal.status_sources, portal.settings.status_words, portal.unitalk_key
+
+
+def _bound(settings: PortalSettings) -> object:
+    """What of the settings stands in Bitrix24 too."""
+    return _lines_of(settings), bool(settings.dialers)
 
 
 def _lines_of(settings: PortalSettings) -> tuple[dict[str, str], set[str]]:

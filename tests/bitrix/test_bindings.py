@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 from bitrix_app.bitrix import bindings
-from bitrix_app.bitrix.bindings import EVENTS, Current, plan, wanted
+from bitrix_app.bitrix.bindings import EVENTS, FOR_DIALERS, Current, plan, wanted
 from bitrix_app.bitrix.forms import unfold
 from bitrix_app.bitrix.statistics import Line
 from bitrix_app.core import errors
@@ -184,3 +184,14 @@ async def test_what_must_come_back_is_raised(name: str, code: str, raised: type[
     portal.refuse = {name: {"error": code}}
     with pytest.raises(raised):
         await _ensure(portal)
+
+
+def test_the_records_menus_are_bound_only_where_a_dialer_may_be_used() -> None:
+    plain = wanted(events_url="e", app_url="a", lines={})
+    assert not set(FOR_DIALERS) & set(plain.placements)
+    with_dialers = wanted(events_url="e", app_url="a", lines={}, dialers=True)
+    assert set(with_dialers.placements) == {*plain.placements, *FOR_DIALERS}
+    bound = [{"placement": code, "handler": "a"} for code in with_dialers.placements]
+    current = Current(placements=bound)
+    gone = [call for call in plan(current, plain) if call.method == "placement.unbind"]
+    assert {call.params["PLACEMENT"] for call in gone} == set(FOR_DIALERS)

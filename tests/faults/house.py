@@ -261,6 +261,8 @@ def _name(request: HttpRequest) -> str:
     path = urlsplit(request.url).path
     if path.startswith("/rest/"):
         return path.removeprefix("/rest/").removesuffix(".json").lower()
+    if path.endswith("/autodial/action"):
+        return str(json.loads(request.body)["action"])  # one path for all that is said to a dialer
     return "recording" if path.startswith("/tracking/") else path
 
 

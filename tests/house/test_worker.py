@@ -93,7 +93,7 @@ class Room:
 
     async def fresh(self) -> None:
         """All daily and hourly work was done just now."""
-        for kind in ("bindings", "directory", "tokens"):
+        for kind in ("bindings", "directory", "tokens", "dialers_state"):
             await self.bench.store.save_snapshot(MEMBER, Snapshot(kind, self.clock.now(), ()))
 
     async def state(self, key: str, wanted: str, lane: str = "c1") -> None:
@@ -170,7 +170,7 @@ async def test_due_work_of_each_portal_is_delivered_by_lanes_of_its_own(room: Ro
     await room.fresh()
     other = portal(member_id=OTHER)
     await room.bench.do(lambda unit: unit.save_portal(other))
-    for kind in ("bindings", "directory", "tokens"):
+    for kind in ("bindings", "directory", "tokens", "dialers_state"):
         await room.bench.store.save_snapshot(OTHER, Snapshot(kind, NOW, ()))
     await room.bench.keep(over(), over("c2", portal=OTHER), owes=[owed(Finish())])
     await room.start()
@@ -351,6 +351,7 @@ async def test_a_new_portal_owes_its_bindings_people_and_tokens(room: Room) -> N
         ("bindings", "portal:bindings", 86_400.0),
         ("directory", "portal:directory", 3_600.0),
         ("tokens", "portal:tokens", 86_400.0),
+        ("dialers_state", "portal:dialers", 3_600.0),
     ],
 )
 async def test_the_rounds_owe_each_work_by_its_age(room: Room, kind: str, lane: str, every: float) -> None:
@@ -368,9 +369,9 @@ async def test_work_that_is_owed_already_is_not_owed_twice(room: Room) -> None:
     room.outbox.gate.clear()
     await room.start()
     await room.clock.advance(3 * ROUNDS_EVERY)
-    for lane in ("portal:bindings", "portal:directory", "portal:tokens"):
+    for lane in ("portal:bindings", "portal:directory", "portal:tokens", "portal:dialers"):
         assert len(await room.bench.store.lane(MEMBER, lane)) == 1
-    assert len(room.outbox.said) <= 3
+    assert len(room.outbox.said) <= 4
 
 
 @pytest.mark.parametrize("state", [PortalState.NEEDS_REAUTH, PortalState.UNINSTALLED, PortalState.INSTALLING])

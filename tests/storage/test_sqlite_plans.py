@@ -13,7 +13,18 @@ import pytest
 from storage import graph, migrate
 from storage.queries import load
 
-SUBJECTS = ("receipts", "calls", "jobs", "portals", "repairs", "requests", "sealed", "intents", "agents")
+SUBJECTS = (
+    "receipts",
+    "calls",
+    "jobs",
+    "portals",
+    "repairs",
+    "requests",
+    "sealed",
+    "intents",
+    "agents",
+    "campaigns",
+)
 SMALL = {
     ("portals", "all"),
     ("portals", "webhook_index"),

@@ -29,6 +29,7 @@ TROUBLES: Final = tuple(
 SPEAKERS: Final[dict[str, tuple[int, ...]]] = {
     "mark": (0,),
     "Problem": (2, 3),
+    "BadTemplate": (0,),
     "malformed": (0,),
     "forbidden": (0,),
     "BadForm": (0,),

@@ -10,7 +10,7 @@ import pytest
 from loguru import logger
 
 from bitrix_app import vocabulary, words
-from bitrix_app.core import commands, errors
+from bitrix_app.core import campaigns, commands, dialers, errors
 from bitrix_app.core.call import Recording
 from bitrix_app.core.events import Direction
 from bitrix_app.core.jobs import JobState
@@ -131,15 +131,15 @@ def test_the_portal_is_told_why_a_call_failed_in_its_language(language: str) -> 
 
 
 def test_no_code_of_ours_is_without_a_word() -> None:
-    kinds = {kind.kind for kind in vars(commands).values() if _is_command(kind)}
+    kinds = {*commands.kinds_for("bitrix24"), *commands.kinds_for("unitalk")}
     assert set(vocabulary.STEPS) == kinds
     assert set(vocabulary.STATES) == set(vocabulary.STATE_SIGNS) == set(JobState)
     assert set(vocabulary.OUTCOMES) == set(Outcome)
+    assert set(vocabulary.PHONE_STATES) == set(campaigns.PhoneState)
+    assert set(vocabulary.PHONE_REASONS) == set(campaigns.Reason)
+    assert set(vocabulary.BATCH_STATES) == set(campaigns.BatchState)
+    assert set(vocabulary.DIALER_STATES) == set(dialers.Running)
     assert set(vocabulary.PHASES) == set(Phase)
     assert set(vocabulary.RECORDINGS) == set(Recording)
     assert set(vocabulary.DIRECTIONS) == set(vocabulary.DIRECTION_SIGNS) == set(Direction)
     assert set(vocabulary.HELPERS) == set(errors.Who) - {errors.Who.NOBODY}
-
-
-def _is_command(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, commands.Command) and kind is not commands.Command

@@ -81,6 +81,19 @@ async function rotate(button) {
   if (answer) await show("/settings", { push: false });
 }
 
+/** A button that asks for something: `data-post` is where, `data-json` what; then the page is read anew. */
+async function post(button) {
+  button.disabled = true;
+  const json = button.dataset.json ? JSON.parse(button.dataset.json) : undefined;
+  const method = button.dataset.method || "POST";
+  const answer = await ask(button.dataset.post, { method, json });
+  button.disabled = false;
+  if (!answer) return;
+  const words = answer.ok ? TEXTS.asked : (await answer.json()).detail;
+  if (answer.ok && button.dataset.after) await show(button.dataset.after, { push: false });
+  say(words);
+}
+
 async function save(form) {
   const answer = await ask(form.getAttribute("action"), { method: "PUT", json: collect(form) });
   if (!answer) return;
@@ -105,6 +118,7 @@ document.addEventListener("click", (event) => {
     openPath(target);
   } else if (target.dataset.copy) copy(target);
   else if (target.dataset.rotate) rotate(target);
+  else if (target.dataset.post) post(target);
   else if (target.hasAttribute("data-add-row")) addRow(target.form);
   else if (target.hasAttribute("data-remove-row")) target.closest("tr").remove();
 });
