@@ -47,6 +47,7 @@ FETCHES_AT_ONCE: Final = PBX_AT_ONCE - 1
 FETCH: Final = FetchRecording.kind
 FOR_PBX: Final = kinds_for("unitalk")
 FOR_BITRIX24: Final = kinds_for("bitrix24")
+ONLY_READS: Final = frozenset({"refresh_directory", "look_at_agents"})
 IDLE: Final = 30.0
 SETTLE_AGAIN: Final = 1.0
 OPEN: Final = (JobState.RUNNING, JobState.RETRYING, JobState.WAITING, JobState.ATTENTION)
@@ -81,6 +82,8 @@ class PortalLanes:
         self._fetching: set[asyncio.Task[None]] = set()
         """Those of `_at_pbx` that may take minutes."""
         self._task: asyncio.Task[None] | None = None
+        self._reading: dict[asyncio.Task[None], Job] = {}
+        """Those that change nothing anywhere."""
         self.put_off: Callable[[], None] = lambda: None
         """Told when a job got a later time, so that whoever sleeps until the next one looks again."""
 
@@ -94,6 +97,7 @@ class PortalLanes:
         """Let what is in flight finish for `within` seconds, then cut it off."""
         self._stopping = True
         self._nudged.set()
+        await self._let_go()
         # the round under way first: what it has leased it gives back itself
         waiting = {*self._in_flight, *self._at_pbx, *([self._task] if self._task else [])}
         if waiting:
@@ -102,6 +106,15 @@ class PortalLanes:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+    async def _let_go(self) -> None:
+        """Chores that only read are not worth waiting for: they begin anew, and nothing is in doubt."""
+        reading = {task: job for task, job in self._reading.items() if not task.done()}
+        for task in reading:
+            task.cancel()
+        if reading:
+            await asyncio.wait(reading)
+            await self._store.release(list(reading.values()))
 
     async def _run(self) -> None:
         while not self._stopping:
@@ -129,7 +142,7 @@ class PortalLanes:
         started = asked
         if live_room > 0:
             for job in await self._claim(now, live_room, Priority.LIVE):
-                self._spawn(self._deliver(portal, job), live=True)
+                self._start(portal, job)
                 started = True
                 room -= 1  # the reserved slot is for live work only; more of it takes the others' room
         room = min(room, portal.settings.concurrency + 1 - len(self._in_flight))
@@ -191,11 +204,17 @@ class PortalLanes:
                 self._spawn(self._deliver_batch(portal, batch), live=False)
                 room -= 1
         for job in singles[: max(0, room)]:
-            self._spawn(self._deliver(portal, job), live=job.priority == Priority.LIVE)
+            self._start(portal, job)
         left = singles[max(0, room) :]
         if left:
             await self._store.release(left)
         return len(left) < len(jobs)
+
+    def _start(self, portal: Portal, job: Job) -> None:
+        task = self._spawn(self._deliver(portal, job), live=job.priority == Priority.LIVE)
+        if job.kind in ONLY_READS:
+            self._reading[task] = job
+            task.add_done_callback(lambda done: self._reading.pop(done, None))
 
     def _spawn(
         self, work: Awaitable[None], *, live: bool, slots: dict[asyncio.Task[None], bool] | None = None

@@ -18,6 +18,7 @@ from bitrix_app.core.commands import (
     Finish,
     Hide,
     Priority,
+    RefreshDirectory,
     Register,
     SetStatus,
 )
@@ -675,6 +676,18 @@ async def test_stopping_waits_for_what_is_in_flight_and_settles_it(room: Room) -
     await stopping
     states = sorted([(await room.bench.states(lane))["attach_recording"] for lane in lanes(4)])
     assert states == ["done", "done", "waiting", "waiting"], "nothing more was claimed"
+
+
+async def test_a_chore_that_only_reads_is_let_go_at_a_stop_and_is_not_in_doubt(room: Room) -> None:
+    room.outbox.gate.clear()
+    await room.owe(RefreshDirectory(), "portal:directory")
+    mine = room.start()
+    await room.running(1)
+    began = asyncio.get_running_loop().time()
+    await mine.stop(5.0)
+    assert asyncio.get_running_loop().time() - began < 2.0
+    (chore,) = (await room.bench.lane("portal:directory")).values()
+    assert (str(chore.state), chore.doubt, chore.attempts) == ("waiting", False, 0)
 
 
 async def test_stopping_cuts_off_what_takes_too_long_and_leaves_it_in_doubt(room: Room) -> None:

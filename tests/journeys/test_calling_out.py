@@ -42,7 +42,8 @@ async def in_state(world: World, state: JobState) -> Intent:
         if [entry.state for entry in found] == [state]:
             return found[0]
         await world.stage.house.clock.sleep(0.05)
-    raise AssertionError(f"the list has {[(e.state, e.failure) for e in found]}")
+    calls = [(c.phase, c.outcome, c.dial, c.notes) for c in await world.calls()]
+    raise AssertionError(f"the list has {[(e.state, e.failure) for e in found]}, the calls are {calls}")
 
 
 async def over(world: World, count: int = 1) -> list[Call]:
