@@ -17,7 +17,7 @@ from bitrix_app.core.call import Call
 from bitrix_app.core.dial import OPEN, Dialling, DialState, Origin
 from bitrix_app.core.dialling import begin, begin_callback, join
 from bitrix_app.core.events import CallEvent, Direction, Traced
-from bitrix_app.core.intent import Intent, Kind, Wrong
+from bitrix_app.core.intent import Intent, Wrong
 from bitrix_app.core.jobs import JobState
 from bitrix_app.core.mapping import extension_of
 from bitrix_app.core.portal import Agent, Portal
@@ -31,6 +31,10 @@ from bitrix_app.words import mark
 
 JOIN_WITHIN: Final = 3 * 3600.0
 """Seconds for which a call that goes on is the one that a second press means."""
+
+
+PORTAL_LATER: Final = 900.0
+"""Seconds after which a try by itself looks again whether its portal works."""
 
 
 def new_call_id(now: float) -> str:
@@ -79,10 +83,15 @@ class Desk:
         self, unit: Unit, portal: Portal, call: Call, event: Traced, now: float, correlation_id: str = ""
     ) -> None:
         """The history was read for a call that was asked for: what stands there goes the way of a webhook."""
-        if event.report is None:
-            return
-        found = await call_for(unit, portal.member_id, event.report.facts, now, self._make_id, call)
-        await self.move(unit, portal, found, event.report, now, correlation_id)
+        for report in (event.report, *event.others):
+            if report is None:
+                return
+            known = await unit.call(portal.member_id, call.id) or call
+            found = await call_for(unit, portal.member_id, report.facts, now, self._make_id, known)
+            is_new = found.id == call.id or await unit.call(portal.member_id, found.id) is None
+            await self.move(unit, portal, found, report, now, correlation_id)
+            if is_new:
+                return  # this one it was; the others are calls that were made by hand
 
     async def _commit(
         self, unit: Unit, portal: Portal, transition: Transition, now: float, correlation_id: str = ""
@@ -148,7 +157,12 @@ class Desk:
             return 0
         if wake.reason != REDIAL:
             return await self.list.overdue(unit, portal, entry, now)
-        if entry.state is not JobState.RETRYING or await self.list.put_off(unit, portal, entry, now):
+        if entry.state is not JobState.RETRYING:
+            return 0
+        if not portal.works:  # nothing of the portal is delivered now: this try would fail for nothing
+            await self.list.replan(unit, replace(entry, due_at=now + PORTAL_LATER))
+            return 0
+        if await self.list.put_off(unit, portal, entry, now):
             return 0
         await self.press(unit, portal, _press_of(entry, Origin.RULE, entry.agent, now), now)
         left = await unit.intent(wake.portal, entry.id)
@@ -200,12 +214,7 @@ class Desk:
         """The open entry that this call is a try of."""
         if press.intent is not None:
             return await unit.intent(portal.member_id, press.intent)
-        if not call.number:
-            return None
-        for entry in await unit.open_intents_of(portal.member_id, call.number):
-            if entry.kind is Kind.CALL_START and entry.agent == press.user_id:
-                return entry
-        return None
+        return await self.list.start_of(unit, call, press.user_id)
 
     async def _agents(self, unit: Unit, portal: Portal) -> list[Agent]:
         snapshot = await unit.snapshot(portal.member_id, "agents")

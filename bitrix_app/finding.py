@@ -38,6 +38,9 @@ async def call_for(
     known = match(facts, candidates, now)
     if known is not None:
         return known
+    if facts.direction is Direction.INNER:
+        # a leg to our own phone may carry our mark, but it is not the call to the client
+        return Call(id=make_id(now), portal=portal, first_seen_at=now)
     late_of = asked_for if asked_for and asked_for.dial and asked_for.dial.state not in OPEN else None
     if asked_for is not None and late_of is None:
         return asked_for
@@ -47,9 +50,10 @@ async def call_for(
             if told.dial.state in OPEN or (told.dial.state is DialState.RANG and _nobody_elses(told, facts)):
                 return told
             late_of = told
-    if facts.number and facts.direction is not Direction.IN and late_of is None:
+    client = facts.number or facts.raw_number
+    if client and facts.direction is not Direction.IN and late_of is None:
         since = (now if facts.started_at is None else min(facts.started_at, now)) - CLAIM_WITHIN
-        asked = await unit.calls_of_client(portal, facts.number, since - CLIENT_SLACK)
+        asked = await unit.calls_of_client(portal, client, since - CLIENT_SLACK)
         if (claimed := claim(facts, asked, now)) is not None:
             return _flagged(claimed.call) if claimed.rivals else claimed.call
     if facts.number and needs_client(facts):
@@ -76,9 +80,12 @@ def _flagged(call: Call) -> Call:
 def _late(call: Call, given_up: Call) -> Call:
     """The start was given up, or another call was taken for it: a call of its own, and it is told whose."""
     assert given_up.dial is not None  # noqa: S101 - narrows for the checker
-    late = mark(
-        "It was asked for as another call, whose start had been given up before this one was heard of."
-    )
+    if given_up.dial.state is DialState.RANG:
+        late = mark("The PBX made more than one call of one request; each of them is kept.")
+    else:
+        late = mark(
+            "It was asked for as another call, whose start had been given up before this one was heard of."
+        )
     entry = given_up.dial.intent or given_up.id
     dial = replace(given_up.dial, state=DialState.DOUBTED, failure=None, intent=entry)
     return replace(call, dial=dial, direction=Direction.OUT, notes=(late,))

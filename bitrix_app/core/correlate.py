@@ -98,7 +98,7 @@ def claim(facts: Facts, asked: Iterable[Call], now: float) -> Claim | None:
     fitting: list[Call] = []
     for call in asked:
         dial = call.dial
-        if dial is None or dial.state not in OPEN or call.number != facts.number:
+        if dial is None or dial.state not in OPEN or not _same_client(facts, call):
             continue
         if facts.meta is not None and facts.meta != call.id:
             continue
@@ -110,6 +110,13 @@ def claim(facts: Facts, asked: Iterable[Call], now: float) -> Claim | None:
         return None
     first = min(fitting, key=lambda call: (call.dial.asked_at if call.dial else 0.0, call.id))
     return Claim(first, len(fitting) - 1)
+
+
+def _same_client(facts: Facts, call: Call) -> bool:
+    """Short numbers have no E.164 form on the PBX's side: their digits decide."""
+    if facts.number is not None:
+        return facts.number == call.number
+    return bool(facts.raw_number) and facts.raw_number == (call.number or "").removeprefix("+")
 
 
 def _same_time(facts: Facts, call: Call, now: float) -> bool:

@@ -1,4 +1,4 @@
-"""The start of calls on a clock by hand: the real store, intake, desk and settling; a PBX whose truth is known.
+"""Call starts on a clock by hand: the real store, intake, desk and settling; a PBX whose truth is known.
 
 A schedule decides what happens between any two transactions: answers that are lost, webhooks that are late,
 twice or lost, rows that the history has or has not, presses, and a process that dies with work in its hands.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Final, cast
 from zoneinfo import ZoneInfo
@@ -22,12 +22,12 @@ from bitrix_app.core.events import Done, Finished, Registered
 from bitrix_app.core.intent import Intent, Wrong
 from bitrix_app.core.intent_store import IntentFilter
 from bitrix_app.core.jobs import Job, JobState, Moot
-from bitrix_app.core.portal import Agent, Portal, PortalSettings, Snapshot
-from bitrix_app.core.store import DueWake, Store
+from bitrix_app.core.portal import Agent, Portal, PortalSettings, PortalState, Snapshot
+from bitrix_app.core.store import DueWake, Store, Unit
 from bitrix_app.desk import Desk, Press
 from bitrix_app.directory import Directory
 from bitrix_app.hearing import Calls, Hearers
-from bitrix_app.intake import Intake
+from bitrix_app.intake import Intake, uninstall
 from bitrix_app.lanes import PortalLanes
 from bitrix_app.outbox import Outbox
 from bitrix_app.owners import Owners
@@ -60,6 +60,12 @@ class Fate:
     row_after: float = 5.0
     """Seconds from the end to the row in the history; `NEVER` for none."""
     row_meta: bool = True
+    row_id: bool = False
+    """Whether the history repeats the lasting id where webhooks have the live one."""
+    inner_leg: bool = False
+    """Whether the leg to the agent's own phone is told as an inner call with the same meta."""
+    behind: float = 0.0
+    """Seconds by which the PBX's clock is behind ours."""
 
 
 @dataclass
@@ -86,7 +92,7 @@ class Truth:
             "id": self.id,
             "outerNumber": LINE,
             "direction": "IN" if self.incoming else "OUT",
-            "date": f"{datetime.fromtimestamp(self.at, ZoneInfo(ZONE)):%Y-%m-%d %H:%M:%S}",
+            "date": f"{datetime.fromtimestamp(self.at - self.fate.behind, ZoneInfo(ZONE)):%Y-%m-%d %H:%M:%S}",
             "from": self.number if self.incoming else self.extension,
             "to": ([self.extension] if self.fate.talks else []) if self.incoming else [self.number],
         }
@@ -95,8 +101,8 @@ class Truth:
         if step == 2:
             talk = self.fate.seconds - 5 if self.fate.talks else 0
             state = "ANSWER" if self.fate.talks else "NOANSWER"
-            fields |= {"dbid": self.dbid, "state": state, "secondsTalk": talk}
-            fields |= {"secondsFullTime": self.fate.seconds}
+            fields.update(dbid=self.dbid, state=state, secondsTalk=talk)
+            fields.update(secondsFullTime=self.fate.seconds)
         return fields
 
 
@@ -141,18 +147,28 @@ class Pbx:
         place = len(self.calls) + 1
         call = Truth(f"10{place:05}", f"50{place:05}", extension, number, at, fate, meta, incoming)
         self.calls.append(call)
+        if fate.inner_leg and meta:
+            self._leg(call)
         instants = (call.at, call.at + 5.0, call.ends)
         for step, name in enumerate(("CALL_NEW", "CALL_ANSWER", "CALL_END")):
             if fate.lost[step] or (step == 1 and not fate.talks):
                 continue
             for repeat in range(2 if fate.twice[step] else 1):
-                body = {"event": name, "call": call.body(step, meta=fate.meta[step])}
+                body: dict[str, Any] = {"event": name, "call": call.body(step, meta=fate.meta[step])}
                 if repeat:
                     body["again"] = repeat  # another digest: no repeat of the receipt
                 self._posted += 1
                 due = instants[step] + fate.lateness[step] + repeat * 3.0
                 self.posts.append((due, self._posted, body, call))
         return call
+
+    def _leg(self, call: Truth) -> None:
+        """The operator's own leg, as a call of its own."""
+        for step, name, at in ((0, "CALL_NEW", call.at - 0.1), (2, "CALL_END", call.ends)):
+            fields = call.body(step, meta=True) | {"id": f"3{call.id}", "direction": "INNER"}
+            fields |= {"to": [call.extension]} | ({"dbid": f"3{call.dbid}"} if step else {})
+            self._posted += 1
+            self.posts.append((at, self._posted, {"event": name, "call": fields}, call))
 
     async def direct_call(
         self, key: str, line: str, number: str, meta: str | None = None, origin: LogOrigin | None = None
@@ -183,7 +199,8 @@ class Pbx:
             raise Unavailable("the PBX does not answer")
         for call in reversed(self.calls):
             if begin - 1 <= call.at <= end and self.clock.now() >= call.ends + call.fate.row_after:
-                yield call.body(2, meta=call.fate.row_meta)
+                row = call.body(2, meta=call.fate.row_meta)
+                yield row | {"id": call.dbid} if call.fate.row_id else row
 
 
 class People:
@@ -211,7 +228,6 @@ class World:
         self.clicks: list[str] = []
         self.finished: set[str] = set()
         self.hidden: set[str] = set()
-        self.registered: list[str] = []
         self.notices: list[tuple[int | None, str]] = []
         self.flying: list[tuple[Job, Any]] = []
         self.pressed: list[tuple[float, Call, bool]] = []
@@ -309,7 +325,8 @@ class World:
                 lambda unit: self.desk.call_now(unit, known, entry, by, self.now)
             )
         except Wrong as wrong:
-            assert wrong.code == "RUNNING", wrong.reason
+            if wrong.code != "RUNNING":
+                raise
             return
         self.pressed.append((self.now, call, len(await self.calls()) == before))
 
@@ -341,7 +358,6 @@ class World:
         assert call is not None
         match job.kind:
             case "register":
-                self.registered.append(call.id)
                 return Registered(f"ours.{call.id}", 7, matched=True)
             case "finish":
                 assert call.bitrix_call_id is not None
@@ -378,6 +394,23 @@ class World:
         self.live()
         await self.store.rescue(float("inf"))
 
+    async def leave(self, seconds: float) -> None:
+        """The application is uninstalled, and installed again later."""
+        await self.store.transact(self._uninstall)
+        await self.advance(seconds)
+        known = replace(await self.portal(), state=PortalState.ACTIVE)
+
+        async def back(unit: Unit) -> None:
+            await unit.save_portal(known)
+            await unit.revive_stopped(self.member, self.now)
+
+        await self.store.transact(back)
+
+    async def _uninstall(self, unit: Unit) -> None:
+        known = await unit.portal(self.member)
+        assert known is not None
+        await uninstall(unit, known, self.now, clean=False)
+
     # --- time --------------------------------------------------------------------------------------
 
     async def wakes(self) -> list[DueWake]:
@@ -411,7 +444,8 @@ class World:
         for post in sorted(post for post in self.pbx.posts if post[0] <= self.now):
             self.pbx.posts.remove(post)
             await self.hear(post[2])
-            post[3].told = True
+            if post[2]["call"]["direction"] != "INNER":
+                post[3].told = True
         for wake in await self.wakes():
             if wake.at <= self.now:
                 await self.intake.due(wake)
@@ -441,16 +475,15 @@ class World:
 
     async def _next_job(self) -> float | None:
         open_ = (JobState.WAITING, JobState.RETRYING)
-        due = [job.due_at for call in await self.calls() for job in await self.jobs(call) if job.state in open_]
+        lanes = [call.id for call in await self.calls()]
+        jobs = [job for lane in lanes for job in await self.store.lane(self.member, lane)]
+        due = [job.due_at for job in jobs if job.state in open_]
         return min(due, default=None)
 
     # --- looking -----------------------------------------------------------------------------------
 
     async def calls(self) -> list[Call]:
         return list(await self.store.calls(self.member, limit=1000))
-
-    async def jobs(self, call: Call) -> list[Job]:
-        return list(await self.store.lane(self.member, call.id))
 
     async def entries(self) -> list[Intent]:
         found: list[Intent] = []
@@ -490,7 +523,7 @@ class World:
         for entry in await self.entries():
             for place, one in enumerate(entry.calls):
                 call = calls.get(one)
-                if call is None or call.dial is None or call.dial.origin is not Origin.RULE or one not in asked:
+                if not (call and call.dial and call.dial.origin is Origin.RULE and one in asked):
                     continue
                 for earlier in entry.calls[:place]:
                     rang = [t for t in self.pbx.calls if t.meta == earlier and not t.incoming]
@@ -526,10 +559,9 @@ class World:
                 assert call.bitrix_call_id in self.hidden, f"a joined card was not hidden: {call}"
             if call.register_owed and not call.given_id:
                 assert call.bitrix_call_id in self.finished, f"registered and never finished: {call}"
-        assert len(self.registered) == len(set(self.registered))
-        assert sorted(self.clicks) == sorted(c.bitrix_call_id for c in calls if c.given_id), "a click was lost"
+        assert set(self.clicks) == {c.bitrix_call_id for c in calls if c.given_id}, "a click was lost"
         for entry in await self.entries():
             assert entry.state in (JobState.DONE, JobState.ATTENTION), entry
-        decided = sum(not joined for _, _, joined in self.pressed)
-        by_rule = sum(1 for c in calls if c.dial and c.dial.origin is Origin.RULE and not c.notes)
-        assert len(self.pbx.asked) <= decided + by_rule
+        decided = {call.id for _, call, joined in self.pressed if not joined}
+        by_rule = {c.id for c in calls if c.dial and c.dial.origin is Origin.RULE}
+        assert {meta for _, meta in self.pbx.asked} <= decided | by_rule, "nobody wanted this call"

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -42,16 +43,30 @@ FATES = st.lists(
         meta=st.one_of(st.just((True, True, True)), st.just((False, False, False)), BITS),
         row_after=st.sampled_from((1.0, 60.0, 900.0, NEVER)),
         row_meta=st.booleans(),
+        row_id=st.booleans(),
+        inner_leg=SELDOM,
+        behind=st.sampled_from((0.0, 0.0, 3.0, -3.0)),
     ),
     min_size=1,
     max_size=5,
 )
+DEEDS: tuple[str, ...] = (
+    "click",
+    "click",
+    "page",
+    "now",
+    "by_hand",
+    "incoming",
+    "take",
+    "take",
+    "settle",
+    "work",
+    "work",
+)
+DEEDS += ("pass", "pass", "pass", "crash", "deaf", "leave")
 ACTS = st.lists(
     st.tuples(
-        st.sampled_from(
-            ("click", "click", "page", "now", "by hand", "incoming", "take", "take", "settle", "work", "work")
-            + ("pass", "pass", "pass", "crash", "deaf")
-        ),
+        st.sampled_from(DEEDS),
         st.integers(0, 8),
         st.integers(0, 6),
     ),
@@ -90,7 +105,7 @@ async def lived(store: Store, number: int, fates: list[Fate], acts: list[tuple[s
                 await world.press(user, client, click=act == "click")
             case "now":
                 await world.call_now(a, user)
-            case "by hand":
+            case "by_hand":
                 world.pbx.make(AGENTS[user], client, world.now, None, incoming=False)
             case "incoming":
                 world.pbx.make(AGENTS[user], client, world.now, None, incoming=True)
@@ -104,6 +119,8 @@ async def lived(store: Store, number: int, fates: list[Fate], acts: list[tuple[s
                 await world.advance(PASSES[a], work=b > 2)
             case "crash":
                 await world.crash(PASSES[a])
+            case "leave":
+                await world.leave(PASSES[a])
             case "deaf":
                 world.pbx.deaf = not world.pbx.deaf
         await world.check()
@@ -116,7 +133,7 @@ def check(place: Place, fates: list[Fate], acts: list[tuple[str, int, int]]) -> 
     place.runner.run(lived(place.store, next(place.numbers), fates, acts))
 
 
-ANY = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]}
+ANY: Any = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
 @settings(max_examples=60, **ANY)
