@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from bitrix_app.core.call import Call
-from bitrix_app.core.correlate import CLAIM_WITHIN, LIVE_SPAN, claim, match, needs_client
+from bitrix_app.core.correlate import CLAIM_WITHIN, LIVE_SPAN, claim, match, needs_client, of_a_row
 from bitrix_app.core.dial import OPEN, DialState
 from bitrix_app.core.events import Direction, Facts
 from bitrix_app.core.store import Unit
@@ -51,11 +51,13 @@ async def call_for(
                 return told
             late_of = told
     client = facts.number or facts.raw_number
-    if client and facts.direction is not Direction.IN and late_of is None:
+    if client and facts.direction is not Direction.IN:
         since = (now if facts.started_at is None else min(facts.started_at, now)) - CLAIM_WITHIN
-        asked = await unit.calls_of_client(portal, client, since - CLIENT_SLACK)
-        if (claimed := claim(facts, asked, now)) is not None:
+        near = await unit.calls_of_client(portal, client, since - CLIENT_SLACK)
+        if late_of is None and (claimed := claim(facts, near, now)) is not None:
             return _flagged(claimed.call) if claimed.rivals else claimed.call
+        if (read := of_a_row(facts, near)) is not None:
+            return read
     if facts.number and needs_client(facts):
         since = now - LIVE_SPAN if facts.started_at is None else min(facts.started_at, now) - CLIENT_SLACK
         candidates += await unit.calls_of_client(portal, facts.number, since)

@@ -62,6 +62,20 @@ def _by_client(facts: Facts, calls: list[Call], now: float) -> Call | None:
     return living[0] if len(living) == 1 else None
 
 
+def of_a_row(facts: Facts, calls: Iterable[Call]) -> Call | None:
+    """The call that is known by its row in the history alone, where no live id stands: its webhooks come
+    late, and line, client and start must tell them (unitalk.md §4.4).
+    """
+    if facts.started_at is None:
+        return None
+    for call in calls:
+        if call.pbx_id is not None or call.pbx_dbid is None or call.started_at is None:
+            continue
+        if abs(facts.started_at - call.started_at) <= SAME_START and _may_be(facts, call):
+            return call
+    return None
+
+
 def _may_be(facts: Facts, call: Call) -> bool:
     """The same client, and nothing that was said of both speaks against it."""
     pairs = (
