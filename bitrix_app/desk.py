@@ -20,7 +20,7 @@ from bitrix_app.core.events import CallEvent, Direction, Traced
 from bitrix_app.core.intent import Intent, Wrong
 from bitrix_app.core.jobs import JobState
 from bitrix_app.core.mapping import extension_of
-from bitrix_app.core.portal import Agent, Portal
+from bitrix_app.core.portal import Agent, Portal, Snapshot
 from bitrix_app.core.store import DueWake, Unit
 from bitrix_app.core.transition import Transition
 from bitrix_app.finding import call_for
@@ -30,9 +30,14 @@ from bitrix_app.retry_list import JOINED_AGAIN, LANE, REDIAL, RetryList
 from bitrix_app.words import mark
 
 JOIN_WITHIN: Final = 3 * 3600.0
-"""Seconds for which a call that goes on is the one that a second press means."""
+"""Seconds for which a call whose start is still open is the one that a second press means."""
+JOIN_RANG: Final = 180.0
+"""Seconds after the asking for which that holds of a call that rang: its end may have been lost, and then
+nobody could call this client for hours."""
 
 
+TALKS_AT_MOST: Final = 1_800.0
+"""Seconds for which an agent's call holds back the next one that is begun by itself; its end may be lost."""
 PORTAL_LATER: Final = 900.0
 """Seconds after which a try by itself looks again whether its portal works."""
 
@@ -164,12 +169,26 @@ class Desk:
             return 0
         if await self.list.put_off(unit, portal, entry, now):
             return 0
-        await self.press(unit, portal, _press_of(entry, Origin.RULE, entry.agent, now), now)
+        if await self._rings_already(unit, entry, now):
+            await self.list.replan(unit, replace(entry, due_at=now + JOINED_AGAIN))
+            return 0
+        call = await self.press(unit, portal, _press_of(entry, Origin.RULE, entry.agent, now), now)
+        memory = Snapshot(f"{REDIAL}:{entry.agent}", now, ({"call": call.id},))
+        await unit.save_snapshot(portal.member_id, memory)
         left = await unit.intent(wake.portal, entry.id)
         if left is not None and left.state is JobState.RETRYING and left.due_at == entry.due_at:
             # another call to the client goes on just now: its end decides
             await self.list.replan(unit, replace(left, due_at=now + JOINED_AGAIN))
         return 1
+
+    async def _rings_already(self, unit: Unit, entry: Intent, now: float) -> bool:
+        """Whether the agent has the last call that the list began by itself still on his phone: what was put
+        off to the same opening hour comes one after the other.
+        """
+        last = await unit.snapshot(entry.portal, f"{REDIAL}:{entry.agent}")
+        call = await unit.call(entry.portal, str(last.items[0].get("call"))) if last and last.items else None
+        fresh = last is not None and now - last.taken_at < TALKS_AT_MOST
+        return fresh and call is not None and call.is_live
 
     def _call(self, portal: Portal, press: Press, now: float) -> Call:
         reading = read_number(press.number, portal.settings.country)
@@ -203,10 +222,12 @@ class Desk:
         for other in await unit.calls_of_client(call.portal, call.number, now - JOIN_WITHIN):
             if other.dial is None or not other.is_live or other.number != call.number:
                 continue
+            rings = other.dial.state is DialState.RANG and now - other.dial.asked_at <= JOIN_RANG
+            if not (rings or other.dial.state in OPEN):
+                continue
             if press.origin is Origin.FORM and other.callback:
                 return other
-            same_phone = press.extension is not None and other.dial.extension == press.extension
-            if same_phone and other.dial.state in (*OPEN, DialState.RANG):
+            if press.extension is not None and other.dial.extension == press.extension:
                 return other
         return None
 

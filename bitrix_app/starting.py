@@ -107,7 +107,7 @@ class Starting:
             return DialFailed(LOST, certain=False)
         if call.dial is None or call.dial.state is not DialState.ASKED:
             raise Moot("the call goes on already, or was given up")
-        if self._clock.now() - job.created_at > STALE_AFTER:
+        if self._clock.now() - call.dial.asked_at > STALE_AFTER:
             return DialFailed(STALE, certain=True)
         origin = LogOrigin(portal.member_id, job.correlation_id)
         try:

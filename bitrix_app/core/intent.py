@@ -149,7 +149,11 @@ def failed(intent: Intent, failure: Failure, now: float, *, certain: bool, next_
 
 def may_repeat(intent: Intent, failure: Failure, *, certain: bool) -> float | None:
     """The pause in seconds before a try by itself, or `None` when a person must decide."""
-    if not certain or failure.category not in BY_ITSELF or intent.attempts > len(PAUSES):
+    if not certain or failure.category not in BY_ITSELF:
+        return None
+    if failure.category == "hours":
+        return 0.0  # the opening decides, and however often it was pressed before, nothing was tried
+    if intent.attempts > len(PAUSES):
         return None
     return PAUSES[max(0, intent.attempts - 1)]
 

@@ -311,7 +311,10 @@ class World:
             and call.is_live
             and call.number == f"+{number}"
             and call.dial.extension == AGENTS[agent]
-            and call.dial.state in (*OPEN, DialState.RANG)
+            and (
+                call.dial.state in OPEN
+                or (call.dial.state is DialState.RANG and self.now - call.dial.asked_at <= 180.0)
+            )
         ]
 
     async def call_now(self, place: int, by: int) -> None:
