@@ -71,7 +71,10 @@ def of_a_row(facts: Facts, calls: Iterable[Call]) -> Call | None:
     for call in calls:
         if call.pbx_id is not None or call.pbx_dbid is None or call.started_at is None:
             continue
-        if abs(facts.started_at - call.started_at) <= SAME_START and _may_be(facts, call):
+        rang = {*call.ringing, *call.last_operators}
+        same_phone = not (rang and facts.extensions) or not rang.isdisjoint(facts.extensions)
+        near = abs(facts.started_at - call.started_at) <= SAME_START
+        if same_phone and near and _may_be(facts, call):
             return call
     return None
 
