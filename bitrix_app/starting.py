@@ -7,6 +7,7 @@ for later, because by then nobody waits at the phone (unitalk.md §1.1 no. 5, §
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 from loguru import logger
@@ -108,6 +109,8 @@ class Starting:
         if call.dial is None or call.dial.state is not DialState.ASKED:
             raise Moot("the call goes on already, or was given up")
         if self._clock.now() - call.dial.asked_at > STALE_AFTER:
+            if call.dial.origin is Origin.RULE:  # nobody waits at the phone, so a later try is as good
+                return DialFailed(replace(STALE, category="availability"), certain=True)
             return DialFailed(STALE, certain=True)
         origin = LogOrigin(portal.member_id, job.correlation_id)
         try:

@@ -425,7 +425,7 @@ class World:
         due = [post[0] for post in self.pbx.posts] + [wake.at for wake in await self.wakes()]
         return min(due, default=None)
 
-    async def advance(self, seconds: float, *, work: bool = False) -> None:
+    async def advance(self, seconds: float, *, work: bool = False, mode: str = "yes") -> None:
         """Let time pass; webhooks and timers come at their time, whatever the worker does."""
         end = self.now + seconds
         while True:
@@ -442,7 +442,7 @@ class World:
             self.clock.at = max(self.now, due)
             await self._happen()
             if work:
-                await self.work()
+                await self.work(mode)
         self.clock.at = max(self.now, end)
 
     async def _happen(self) -> None:
