@@ -11,7 +11,15 @@ from dataclasses import replace
 from typing import Final
 
 from bitrix_app.core.call import Call
-from bitrix_app.core.correlate import CLAIM_WITHIN, LIVE_SPAN, claim, match, needs_client, of_a_row
+from bitrix_app.core.correlate import (
+    CLAIM_WITHIN,
+    LIVE_SPAN,
+    SAME_START,
+    claim,
+    match,
+    needs_client,
+    of_a_row,
+)
 from bitrix_app.core.dial import OPEN, DialState
 from bitrix_app.core.events import Direction, Facts
 from bitrix_app.core.store import Unit
@@ -69,7 +77,12 @@ async def call_for(
 
 
 def _nobody_elses(told: Call, facts: Facts) -> bool:
-    """A report that carries our `meta` and no id of another call (a template without ids)."""
+    """A report that carries our `meta` and no id of another call (a template without ids, a row of the
+    history), and that began when the call did: one dialled by hand may have been taken for ours.
+    """
+    begun = (facts.started_at, told.started_at)
+    if begun[0] is not None and begun[1] is not None and abs(begun[0] - begun[1]) > SAME_START:
+        return False
     pairs = ((facts.pbx_id, told.pbx_id), (facts.pbx_dbid, told.pbx_dbid))
     return all(one is None or other is None or one == other for one, other in pairs)
 

@@ -71,10 +71,7 @@ def of_a_row(facts: Facts, calls: Iterable[Call]) -> Call | None:
     for call in calls:
         if call.pbx_id is not None or call.pbx_dbid is None or call.started_at is None:
             continue
-        rang = {*call.ringing, *call.last_operators}
-        same_phone = not (rang and facts.extensions) or not rang.isdisjoint(facts.extensions)
-        near = abs(facts.started_at - call.started_at) <= SAME_START
-        if same_phone and near and _may_be(facts, call):
+        if abs(facts.started_at - call.started_at) <= SAME_START and _may_be(facts, call):
             return call
     return None
 
@@ -90,7 +87,10 @@ def _may_be(facts: Facts, call: Call) -> bool:
     against = any(one is not None and other is not None and one != other for one, other in pairs)
     asked_for = call.dial is not None and call.dial.state is not DialState.RANG  # `claim` is about these
     same = facts.number is not None and facts.number == call.number
-    return same and not against and not asked_for
+    # two agents may dial one client in the same moment, each from his own phone
+    phones = {*call.ringing, *call.last_operators} if call.direction is Direction.OUT else set()
+    elsewhere = bool(phones and facts.extensions) and phones.isdisjoint(facts.extensions)
+    return same and not against and not asked_for and not elsewhere
 
 
 CLAIM_WITHIN: Final = 120.0

@@ -543,7 +543,7 @@ class World:
         if truth.ends + fate.row_after >= at + 3 * 3600.0:
             return False
         # one that was dialled by hand in the same two minutes may have been taken for it
-        return not any(call.id == truth.meta and call.pbx_dbid for call in calls)
+        return not any(call.id == truth.meta and (call.pbx_id or call.pbx_dbid) for call in calls)
 
     async def check_end(self) -> None:
         """When nothing more can come."""

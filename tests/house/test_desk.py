@@ -330,6 +330,18 @@ async def test_the_leg_to_our_own_phone_is_not_the_call(store: Store) -> None:
     assert len(await one.calls()) == 2
 
 
+async def test_one_that_was_dialled_by_hand_and_taken_for_ours_does_not_swallow_ours(store: Store) -> None:
+    by_hand = replace(SILENT, row_after=1.0, row_id=True, row_meta=False, seconds=8)
+    one = await world(store, by_hand, SILENT)
+    one.pbx.make("2001", CLIENT, one.now, None, incoming=False)
+    call = await one.press(7, CLIENT, click=True)
+    await one.work()
+    await one.advance(31.0, work=True)
+    assert await states(one) == [DialState.RANG], "the history knows no mark, line and number fit"
+    await tell(one, "CALL_ANSWER", call.id, id="2", date="2026-09-02 10:15:18")
+    assert len(await one.calls()) == 2
+
+
 async def test_a_template_without_ids_is_followed_by_our_mark(store: Store) -> None:
     one = await world(store, SILENT)
     call = await one.press(7, CLIENT, click=True)
