@@ -51,7 +51,8 @@ async def call_for(
         return Call(id=make_id(now), portal=portal, first_seen_at=now)
     late_of = asked_for if asked_for and asked_for.dial and asked_for.dial.state not in OPEN else None
     if asked_for is not None and late_of is None:
-        return asked_for
+        # a row without the live id may be a call whose webhooks nobody could tell to be this one
+        return await _by_client(unit, portal, facts, candidates, now) or asked_for
     if facts.meta and _OURS.fullmatch(facts.meta):
         told = await unit.call(portal, facts.meta)
         if told is not None and told.dial is not None:
@@ -66,14 +67,19 @@ async def call_for(
             return _flagged(claimed.call) if claimed.rivals else claimed.call
         if (read := of_a_row(facts, near)) is not None:
             return read
-    if facts.number and needs_client(facts):
-        since = now - LIVE_SPAN if facts.started_at is None else min(facts.started_at, now) - CLIENT_SLACK
-        candidates += await unit.calls_of_client(portal, facts.number, since)
-        known = match(facts, candidates, now)
-    if known is not None:
+    if (known := await _by_client(unit, portal, facts, candidates, now)) is not None:
         return known
     call = Call(id=make_id(now), portal=portal, first_seen_at=now)
     return call if late_of is None else _late(call, late_of)
+
+
+async def _by_client(
+    unit: Unit, portal: str, facts: Facts, candidates: list[Call], now: float
+) -> Call | None:
+    if not (facts.number and needs_client(facts)):
+        return None
+    since = now - LIVE_SPAN if facts.started_at is None else min(facts.started_at, now) - CLIENT_SLACK
+    return match(facts, [*candidates, *await unit.calls_of_client(portal, facts.number, since)], now)
 
 
 def _nobody_elses(told: Call, facts: Facts) -> bool:

@@ -508,10 +508,14 @@ class World:
             mine = {reason: at for (lane, reason), at in timers.items() if lane == LANE + entry.id}
             match entry.state:
                 case JobState.RETRYING:
-                    assert mine == {"redial": entry.due_at}, (entry, mine)
+                    assert mine.keys() == {"redial"}, (entry, mine)
+                    assert entry.due_at is not None
+                    assert mine["redial"] >= entry.due_at  # later, where the portal was away
                     assert entry.certain, f"by itself, though it may have rang: {entry}"
                 case JobState.WAITING:
-                    assert mine == {"overdue": entry.due_at}, (entry, mine)
+                    assert mine.keys() == {"overdue"}, (entry, mine)
+                    assert entry.due_at is not None
+                    assert mine["overdue"] >= entry.due_at
                 case JobState.RUNNING:
                     assert mine == {}
                     assert any(calls[one].is_live for one in entry.calls if one in calls), entry

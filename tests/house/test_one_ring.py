@@ -136,7 +136,7 @@ def check(place: Place, fates: list[Fate], acts: list[tuple[str, int, int]]) -> 
 ANY: Any = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
-@settings(max_examples=60, **ANY)
+@settings(max_examples=150, **ANY)
 @given(fates=FATES, acts=ACTS)
 def test_one_wish_is_one_ring_whatever_happens_in_between(
     place: Place, fates: list[Fate], acts: list[tuple[str, int, int]]
