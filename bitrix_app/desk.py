@@ -19,10 +19,10 @@ from bitrix_app.core.call import Call
 from bitrix_app.core.dial import OPEN, Dialling, DialState, Origin
 from bitrix_app.core.dialling import begin, begin_callback, join
 from bitrix_app.core.events import CallEvent, Direction, PbxReport, Traced
-from bitrix_app.core.intent import Intent, Kind, Wrong
+from bitrix_app.core.intent import Intent, Wrong
 from bitrix_app.core.jobs import JobState
 from bitrix_app.core.mapping import extension_of
-from bitrix_app.core.portal import Agent, Portal
+from bitrix_app.core.portal import Agent, Portal, Snapshot
 from bitrix_app.core.store import DueWake, Unit
 from bitrix_app.core.transition import Transition
 from bitrix_app.finding import call_for
@@ -32,7 +32,16 @@ from bitrix_app.retry_list import JOINED_AGAIN, LANE, REDIAL, RetryList
 from bitrix_app.words import mark
 
 JOIN_WITHIN: Final = 3 * 3600.0
-"""Seconds for which a call that goes on is the one that a second press means."""
+"""Seconds for which a call whose start is still open is the one that a second press means."""
+JOIN_RANG: Final = 180.0
+"""Seconds after the asking for which that holds of a call that rang: its end may have been lost, and then
+nobody could call this client for hours."""
+
+
+TALKS_AT_MOST: Final = 1_800.0
+"""Seconds for which an agent's call holds back the next one that is begun by itself; its end may be lost."""
+PORTAL_LATER: Final = 900.0
+"""Seconds after which a try by itself looks again whether its portal works."""
 
 
 def new_call_id(now: float) -> str:
@@ -93,10 +102,15 @@ class Desk:
         self, unit: Unit, portal: Portal, call: Call, event: Traced, now: float, correlation_id: str = ""
     ) -> None:
         """The history was read for a call that was asked for: what stands there goes the way of a webhook."""
-        if event.report is None:
-            return
-        found = await call_for(unit, portal.member_id, event.report.facts, now, self._make_id, call)
-        await self.move(unit, portal, found, event.report, now, correlation_id)
+        for report in (event.report, *event.others):
+            if report is None:
+                return
+            known = await unit.call(portal.member_id, call.id) or call
+            found = await call_for(unit, portal.member_id, report.facts, now, self._make_id, known)
+            is_new = found.id == call.id or await unit.call(portal.member_id, found.id) is None
+            await self.move(unit, portal, found, report, now, correlation_id)
+            if is_new:
+                return  # this one it was; the others are calls that were made by hand
 
     async def _commit(
         self, unit: Unit, portal: Portal, transition: Transition, now: float, correlation_id: str = ""
@@ -164,14 +178,33 @@ class Desk:
             return 0
         if wake.reason != REDIAL:
             return await self.list.overdue(unit, portal, entry, now)
-        if entry.state is not JobState.RETRYING or await self.list.put_off(unit, portal, entry, now):
+        if entry.state is not JobState.RETRYING:
             return 0
-        await self.press(unit, portal, _press_of(entry, Origin.RULE, entry.agent, now), now)
+        if not portal.works:  # nothing of the portal is delivered now: this try would fail for nothing
+            await self.list.replan(unit, replace(entry, due_at=now + PORTAL_LATER))
+            return 0
+        if await self.list.put_off(unit, portal, entry, now):
+            return 0
+        if await self._rings_already(unit, entry, now):
+            await self.list.replan(unit, replace(entry, due_at=now + JOINED_AGAIN))
+            return 0
+        call = await self.press(unit, portal, _press_of(entry, Origin.RULE, entry.agent, now), now)
+        memory = Snapshot(f"{REDIAL}:{entry.agent}", now, ({"call": call.id},))
+        await unit.save_snapshot(portal.member_id, memory)
         left = await unit.intent(wake.portal, entry.id)
         if left is not None and left.state is JobState.RETRYING and left.due_at == entry.due_at:
             # another call to the client goes on just now: its end decides
             await self.list.replan(unit, replace(left, due_at=now + JOINED_AGAIN))
         return 1
+
+    async def _rings_already(self, unit: Unit, entry: Intent, now: float) -> bool:
+        """Whether the agent has the last call that the list began by itself still on his phone: what was put
+        off to the same opening hour comes one after the other.
+        """
+        last = await unit.snapshot(entry.portal, f"{REDIAL}:{entry.agent}")
+        call = await unit.call(entry.portal, str(last.items[0].get("call"))) if last and last.items else None
+        fresh = last is not None and now - last.taken_at < TALKS_AT_MOST
+        return fresh and call is not None and call.is_live
 
     def _call(self, portal: Portal, press: Press, now: float) -> Call:
         reading = read_number(press.number, portal.settings.country)
@@ -209,10 +242,12 @@ class Desk:
         for other in await unit.calls_of_client(call.portal, call.number, now - JOIN_WITHIN):
             if other.dial is None or not other.is_live or other.number != call.number:
                 continue
+            rings = other.dial.state is DialState.RANG and now - other.dial.asked_at <= JOIN_RANG
+            if not (rings or other.dial.state in OPEN):
+                continue
             if press.origin is Origin.FORM and other.callback:
                 return other
-            same_phone = press.extension is not None and other.dial.extension == press.extension
-            if same_phone and other.dial.state in (*OPEN, DialState.RANG):
+            if press.extension is not None and other.dial.extension == press.extension:
                 return other
         return None
 
@@ -220,12 +255,7 @@ class Desk:
         """The open entry that this call is a try of."""
         if press.intent is not None:
             return await unit.intent(portal.member_id, press.intent)
-        if not call.number:
-            return None
-        for entry in await unit.open_intents_of(portal.member_id, call.number):
-            if entry.kind is Kind.CALL_START and entry.agent == press.user_id:
-                return entry
-        return None
+        return await self.list.start_of(unit, call, press.user_id)
 
     async def _agents(self, unit: Unit, portal: Portal) -> list[Agent]:
         snapshot = await unit.snapshot(portal.member_id, "agents")

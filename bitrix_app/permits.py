@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from bitrix_app.core.dial import Failure, Origin
 from bitrix_app.core.hours import Hours, every_day, is_open, opens, read_days, read_spans
-from bitrix_app.core.permit import KEY_REFUSED, NOT_CONNECTED, Asked, refusal
+from bitrix_app.core.permit import KEY_REFUSED, NOT_CONNECTED, PORTAL_WAITS, Asked, refusal
 from bitrix_app.core.portal import Portal, PortalSettings, Snapshot
 from bitrix_app.numbers import read_number, zones_of
 from bitrix_app.words import mark
@@ -50,6 +50,8 @@ def why_not(
 
 def pbx_trouble(portal: Portal, state: Snapshot | None, now: float) -> Failure | None:
     """What is known to be wrong with the connection, so that the PBX need not be asked."""
+    if not portal.works:
+        return PORTAL_WAITS  # nothing of a portal is delivered then: the agent would wait for nothing
     if not portal.unitalk_key:
         return NOT_CONNECTED
     if state is None or not state.items or now - state.taken_at > KEY_BELIEVED:

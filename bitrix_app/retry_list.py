@@ -12,7 +12,10 @@ from typing import Final
 from bitrix_app.core import intent as entries
 from bitrix_app.core.call import Call
 from bitrix_app.core.commands import Notify, Priority
-from bitrix_app.core.hours import after_open, all_open
+from bitrix_app.core.correlate import LIVE_SPAN, SAME_START
+from bitrix_app.core.dial import Origin
+from bitrix_app.core.dialling import start_notice
+from bitrix_app.core.hours import LOOK, after_open, all_open
 from bitrix_app.core.intent import Act, Intent, Kind
 from bitrix_app.core.jobs import JobState
 from bitrix_app.core.news import Given, Missed, News, Rang, Spoke, StartFailed, Unreached
@@ -28,6 +31,17 @@ OVERDUE: Final = "overdue"
 TIMERS: Final = (REDIAL, OVERDUE)
 JOINED_AGAIN: Final = 60.0
 """Seconds after which a try by itself looks again, when another call to the client was going on."""
+
+
+NEVER_OPEN: Final = (LOOK - 1) * 86_400.0
+"""A time that is so far away was not found: the portal's hours and the client's never meet."""
+
+
+def over_at(call: Call) -> float:
+    """When a conversation was over, by the PBX's own times; when we heard of it proves nothing."""
+    if call.full_seconds is None and call.started_at is not None:
+        return call.started_at + (call.talk_seconds or 0)
+    return call.ended_at if call.ended_at is not None else call.start
 
 
 def lane_of(entry: Intent) -> str:
@@ -104,11 +118,13 @@ class RetryList:
         if mine and all(entry.id != mine for entry in found):  # its number was edited meanwhile
             own = await unit.intent(call.portal, mine)
             found += [own] if own is not None and own.is_open else []
-        at = call.ended_at if spoke and call.ended_at is not None else call.start
+        at = over_at(call) if spoke else call.start
         for entry in found:
             if not spoke and entry.kind is not Kind.CALL_START:
                 continue
-            if entry.id == mine or at >= entry.since:
+            # a start is wanted by our clock, and the PBX's need not agree to the second
+            slack = SAME_START if entry.kind is Kind.CALL_START else 0.0
+            if entry.id == mine or at >= entry.since - slack:
                 await self.replan(unit, entries.settled(entry, call.id, now))
 
     async def _start_failed(
@@ -118,6 +134,8 @@ class RetryList:
         if dial is None:
             return
         entry = await unit.intent(portal.member_id, dial.intent) if dial.intent else None
+        if entry is None and dial.intent is None and (entry := await self.start_of(unit, call, dial.by)):
+            entry = entries.tried(entry, call.id, now, dial.by)  # a callback form's: it had nobody before
         if entry is None:
             entry = Intent(
                 id=call.id,
@@ -139,6 +157,10 @@ class RetryList:
             entry = entries.noted(entry, now, Act.LISTED, dial.by)
         if not entry.is_open:
             return
+        if entry.state is JobState.RUNNING and call.id in entry.calls[:-1]:
+            # a later try goes on: what becomes of that one counts
+            await self.replan(unit, entries.noted(entry, now, Act.FAILED, None, news.failure.code))
+            return
         if entry.kind is Kind.MISSED:  # still a client to be called back
             back = entries.not_reached(
                 entry, news.failure, now, certain=news.certain, due_at=self._due(portal, now)
@@ -149,9 +171,25 @@ class RetryList:
         pause = entries.may_repeat(entry, news.failure, certain=news.certain)
         if pause is not None and portal.settings.repeat_starts and entry.agent is not None:
             next_at = all_open(decent_hours(portal.settings, entry.number), now + pause)
+            if next_at - now >= NEVER_OPEN:  # a person has to choose a time
+                next_at = None
         await self.replan(
             unit, entries.failed(entry, news.failure, now, certain=news.certain, next_at=next_at)
         )
+        if dial.origin is Origin.RULE and next_at is None and dial.by is not None:
+            # the tries between were nobody's business; the last one is
+            told = Owed("notify:start", start_notice(call, news.failure, dial.by), Priority.FINISH)
+            await unit.owe(portal.member_id, lane_of(entry), (told,), now)
+
+    async def start_of(self, unit: Unit, call: Call, agent: int | None) -> Intent | None:
+        """The open entry of this client and this agent whose start this call is a try of."""
+        number = call.number or call.raw_number or ""
+        if not any(c.isdigit() for c in number):
+            return None
+        for entry in await unit.open_intents_of(call.portal, number):
+            if entry.kind is Kind.CALL_START and entry.agent == agent:
+                return entry
+        return None
 
     async def _unreached(self, unit: Unit, portal: Portal, call: Call, now: float) -> None:
         mine = call.dial.intent if call.dial else None
@@ -164,8 +202,8 @@ class RetryList:
         number = call.number
         if not portal.settings.missed_callbacks or number is None:
             return
-        for other in await unit.calls_of_client(portal.member_id, number, call.start):
-            if other.id != call.id and other.outcome is Outcome.ANSWERED and other.start >= call.start:
+        for other in await unit.calls_of_client(portal.member_id, number, call.start - LIVE_SPAN):
+            if other.id != call.id and other.outcome is Outcome.ANSWERED and over_at(other) >= call.start:
                 return  # the report came after somebody had talked with the client
         for entry in await unit.open_intents_of(portal.member_id, number):
             if entry.kind is Kind.MISSED:

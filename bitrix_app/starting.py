@@ -6,6 +6,8 @@ for later, because by then nobody waits at the phone (unitalk.md §1.1 no. 5, §
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final
 
 from loguru import logger
@@ -29,7 +31,7 @@ from bitrix_app.core.mapping import choose, extension_of
 from bitrix_app.core.permit import KEY_REFUSED
 from bitrix_app.core.portal import Portal, Snapshot
 from bitrix_app.core.ports import Clock
-from bitrix_app.core.store import Store, Unit
+from bitrix_app.core.store import Store, StoreUnavailable, Unit
 from bitrix_app.core.transition import Owed
 from bitrix_app.directory import Directory
 from bitrix_app.numbers import placed
@@ -40,6 +42,8 @@ from unitalk.client import UnitalkClient
 from unitalk.events import UnreadableEvent, read_history_row
 
 NOTICES_LANE: Final = "portal:notices"
+TOLD: Final = "pbx_key_told"
+"""The snapshot that remembers whether the administrators were told of a key that is refused."""
 BEFORE: Final = 60.0
 """Seconds before the asking from which the history is read: the PBX's clock may be behind ours."""
 
@@ -104,7 +108,9 @@ class Starting:
             return DialFailed(LOST, certain=False)
         if call.dial is None or call.dial.state is not DialState.ASKED:
             raise Moot("the call goes on already, or was given up")
-        if self._clock.now() - job.created_at > STALE_AFTER:
+        if self._clock.now() - call.dial.asked_at > STALE_AFTER:
+            if call.dial.origin is Origin.RULE:  # nobody waits at the phone, so a later try is as good
+                return DialFailed(replace(STALE, category="availability"), certain=True)
             return DialFailed(STALE, certain=True)
         origin = LogOrigin(portal.member_id, job.correlation_id)
         try:
@@ -125,6 +131,7 @@ class Starting:
                 return DialFailed(UNREACHABLE, certain=True)
             logger.warning("the answer to a call start was lost: {}", trouble.code)
             return DialFailed(LOST, certain=False)
+        await self._key_accepted(portal)
         return DialAccepted()
 
     async def _key_refused(self, portal: Portal) -> None:
@@ -145,13 +152,41 @@ class Starting:
 
         async def work(unit: Unit) -> None:
             before = await unit.snapshot(portal.member_id, "pbx_state")
+            told = await unit.snapshot(portal.member_id, TOLD)
             await unit.save_snapshot(portal.member_id, state)
-            if before is not None and before.items and before.items[0].get("code") == KEY_REFUSED.code:
+            # the daily look at the PBX finds a wrong key too, and tells nobody of it
+            if told is not None and told.items and before is not None and _says_refused(before):
                 return
+            await unit.save_snapshot(portal.member_id, Snapshot(TOLD, self._clock.now(), ({"told": True},)))
             owed = Owed("notify:pbx_key", notice, Priority.CRM)
             await unit.owe(portal.member_id, NOTICES_LANE, (owed,), self._clock.now())
 
-        await self._store.transact(work)
+        await self._quietly(work)
+
+    async def _key_accepted(self, portal: Portal) -> None:
+        """The key works again: the next refusal is news."""
+
+        async def work(unit: Unit) -> None:
+            before = await unit.snapshot(portal.member_id, "pbx_state")
+            if before is not None and _says_refused(before):
+                fresh = Snapshot("pbx_state", self._clock.now(), ({"ok": True},))
+                await unit.save_snapshot(portal.member_id, fresh)
+            if await unit.snapshot(portal.member_id, TOLD) is not None:
+                await unit.save_snapshot(portal.member_id, Snapshot(TOLD, self._clock.now(), ()))
+
+        try:
+            before = await self._store.snapshot(portal.member_id, "pbx_state")
+        except StoreUnavailable:
+            return
+        if before is not None and _says_refused(before):
+            await self._quietly(work)
+
+    async def _quietly(self, work: Callable[[Unit], Awaitable[None]]) -> None:
+        """Keep what is only good to know: the PBX has answered, and that answer counts, stored or not."""
+        try:
+            await self._store.transact(work)
+        except StoreUnavailable as away:
+            logger.warning("what the PBX thinks of the key was not kept: {}", away.reason)
 
     # --- finding out -------------------------------------------------------------------------------
 
@@ -177,8 +212,8 @@ class Starting:
             if _fits(report, call):
                 found.append(report)
         own = [report for report in found if report.facts.meta == call.id]
-        chosen = min(own or found, key=lambda report: report.facts.started_at or 0.0, default=None)
-        return Traced(chosen)
+        fitting = sorted(own or found, key=lambda report: report.facts.started_at or 0.0)
+        return Traced(fitting[0], tuple(fitting[1:])) if fitting else Traced(None)
 
     # --- whose callback ----------------------------------------------------------------------------
 
@@ -209,6 +244,10 @@ class Starting:
             state,
         )
         return CallbackAssigned(user, extension, refusal)
+
+
+def _says_refused(state: Snapshot) -> bool:
+    return bool(state.items) and state.items[0].get("code") == KEY_REFUSED.code
 
 
 def _refused(refused: Refused) -> Failure:

@@ -80,7 +80,7 @@ def advance(call: Call, event: CallEvent, now: float, rules: Rules) -> Transitio
 def _advance(call: Call, event: CallEvent, now: float, rules: Rules) -> Transition:
     match event:
         case PbxReport():
-            known = dialling.claimed(call)
+            known = dialling.claimed(call, event.facts.line)
             moved = _reported(known, event, now, rules)
             if known is call:
                 return moved
@@ -189,6 +189,8 @@ _MOVES: Final = {
 
 def _reported(call: Call, event: PbxReport, now: float, rules: Rules) -> Transition:
     was_live = call.is_live
+    if call.dial is not None:  # we asked for it, so it goes out, whatever a leg of it is called
+        event = replace(event, facts=replace(event.facts, direction=None))
     known = with_report(call, event, now)
     known = replace(known, phase=lifecycle.step(call.phase, _MOVES[event.step]))
     if known.direction is Direction.INNER:

@@ -62,6 +62,20 @@ def _by_client(facts: Facts, calls: list[Call], now: float) -> Call | None:
     return living[0] if len(living) == 1 else None
 
 
+def of_a_row(facts: Facts, calls: Iterable[Call]) -> Call | None:
+    """The call that is known by its row in the history alone, where no live id stands: its webhooks come
+    late, and line, client and start must tell them (unitalk.md §4.4).
+    """
+    if facts.started_at is None:
+        return None
+    for call in calls:
+        if call.pbx_id is not None or call.pbx_dbid is None or call.started_at is None:
+            continue
+        if abs(facts.started_at - call.started_at) <= SAME_START and _may_be(facts, call):
+            return call
+    return None
+
+
 def _may_be(facts: Facts, call: Call) -> bool:
     """The same client, and nothing that was said of both speaks against it."""
     pairs = (
@@ -73,7 +87,10 @@ def _may_be(facts: Facts, call: Call) -> bool:
     against = any(one is not None and other is not None and one != other for one, other in pairs)
     asked_for = call.dial is not None and call.dial.state is not DialState.RANG  # `claim` is about these
     same = facts.number is not None and facts.number == call.number
-    return same and not against and not asked_for
+    # two agents may dial one client in the same moment, each from his own phone
+    phones = {*call.ringing, *call.last_operators} if call.direction is Direction.OUT else set()
+    elsewhere = bool(phones and facts.extensions) and phones.isdisjoint(facts.extensions)
+    return same and not against and not asked_for and not elsewhere
 
 
 CLAIM_WITHIN: Final = 120.0
@@ -98,7 +115,7 @@ def claim(facts: Facts, asked: Iterable[Call], now: float) -> Claim | None:
     fitting: list[Call] = []
     for call in asked:
         dial = call.dial
-        if dial is None or dial.state not in OPEN or call.number != facts.number:
+        if dial is None or dial.state not in OPEN or not _same_client(facts, call):
             continue
         if facts.meta is not None and facts.meta != call.id:
             continue
@@ -110,6 +127,13 @@ def claim(facts: Facts, asked: Iterable[Call], now: float) -> Claim | None:
         return None
     first = min(fitting, key=lambda call: (call.dial.asked_at if call.dial else 0.0, call.id))
     return Claim(first, len(fitting) - 1)
+
+
+def _same_client(facts: Facts, call: Call) -> bool:
+    """Short numbers have no E.164 form on the PBX's side: their digits decide."""
+    if facts.number is not None:
+        return facts.number == call.number
+    return bool(facts.raw_number) and facts.raw_number == (call.number or "").removeprefix("+")
 
 
 def _same_time(facts: Facts, call: Call, now: float) -> bool:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
@@ -85,12 +85,12 @@ def pack(dial: Dialling) -> dict[str, Any]:
 
 
 def unpack(data: Mapping[str, Any]) -> Dialling:
-    failure = data.get("failure")
-    return Dialling(
-        **{
-            **data,
-            "state": DialState(data["state"]),
-            "origin": Origin(data["origin"]),
-            "failure": Failure(**failure) if failure else None,
-        }
-    )
+    """The start back from `pack`; unknown keys (of a newer version) are ignored."""
+    known = {f.name: data[f.name] for f in fields(Dialling) if f.name in data}
+    known |= {"state": DialState(data["state"]), "origin": Origin(data["origin"])}
+    return Dialling(**{**known, "failure": unpack_failure(data.get("failure"))})
+
+
+def unpack_failure(data: Mapping[str, Any] | None) -> Failure | None:
+    """A stored failure; unknown keys (of a newer version) are ignored."""
+    return Failure(**{f.name: data[f.name] for f in fields(Failure) if f.name in data}) if data else None

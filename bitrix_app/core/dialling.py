@@ -12,7 +12,7 @@ from typing import Final
 from bitrix_app.core import cards, lifecycle
 from bitrix_app.core.call import Call
 from bitrix_app.core.commands import AssignCallback, Dial, Finish, Notify, Priority, Register, TraceDial
-from bitrix_app.core.dial import OPEN, Dialling, DialState, Failure
+from bitrix_app.core.dial import OPEN, Dialling, DialState, Failure, Origin
 from bitrix_app.core.events import CallbackAssigned, DialFailed, Direction
 from bitrix_app.core.lifecycle import Move
 from bitrix_app.core.news import StartFailed
@@ -27,6 +27,9 @@ UNTRACED_AFTER: Final = 120.0
 """Seconds after which nobody waits for a ring any more (unitalk.md §5)."""
 ASK_AGAIN: Final = 60.0
 """Seconds by which the end of waiting is put off while the PBX is still being asked."""
+ASKED_AT_MOST: Final = 600.0
+"""Seconds after which nobody is asking any more, whatever became of the job: a request takes seconds, and
+a job that is found later asks nobody, because the call is over by then."""
 LATE_TRACES: Final = (600.0, 3_600.0, 3 * 3_600.0)
 """Seconds after the asking at which the history is read once more: a long call without webhooks
 stands there only after its end (unitalk.md §4.4)."""
@@ -94,11 +97,13 @@ def refused(call: Call, event: DialFailed, now: float) -> Transition:
     return Transition(replace(doubted, dial=replace(_dial(doubted), failure=event.failure)))
 
 
-def claimed(call: Call) -> Call:
-    """A call of the PBX turned out to be this one."""
+def claimed(call: Call, line: str | None = None) -> Call:
+    """A call of the PBX turned out to be this one. Its `line` is what the PBX says: which one is shown to
+    the client its own scenarios decide (unitalk.md §4.1).
+    """
     if call.dial is None or call.dial.state not in OPEN:
         return call
-    return replace(call, dial=replace(call.dial, state=DialState.RANG, failure=None))
+    return replace(call, line=line or call.line, dial=replace(call.dial, state=DialState.RANG, failure=None))
 
 
 CLAIM_ENDS: Final = ("trace", "untraced", "late_trace")
@@ -130,7 +135,7 @@ def late_trace(call: Call, now: float) -> Transition:
 def give_up(call: Call, now: float) -> Transition:
     """Two minutes without a ring: close the card, let a person look."""
     dial = _dial(call)
-    if dial.state is DialState.ASKED:
+    if dial.state is DialState.ASKED and now - dial.asked_at < ASKED_AT_MOST:
         # the PBX is still being asked, or will be: its answer decides, and nothing may overtake it
         return Transition(call, wakes=(Wake(now + ASK_AGAIN, "untraced"),))
     if dial.state not in OPEN:
@@ -161,8 +166,9 @@ def fail(call: Call, failure: Failure, now: float, state: DialState = DialState.
         owed.append(Owed("finish", finish, Priority.FINISH, needs=after_register(call)))
     else:
         ended = replace(ended, phase=lifecycle.step(ended.phase, Move.CLOSE), skipped=failure.message)
-    if dial.by is not None:
-        owed.append(Owed("notify:start", _notice(call, failure, dial.by), Priority.FINISH))
+    if dial.by is not None and dial.origin is not Origin.RULE:
+        # of a try by itself the list tells, once, when it tries no more
+        owed.append(Owed("notify:start", start_notice(call, failure, dial.by), Priority.FINISH))
     if state is DialState.UNTRACED:
         wakes = (*wakes, *_next_late(dial, now))
     return Transition(
@@ -170,15 +176,17 @@ def fail(call: Call, failure: Failure, now: float, state: DialState = DialState.
         tuple(owed),
         wakes,
         ("trace", "untraced", "register", "no_end"),
-        (*cards.KINDS, TraceDial.kind),
+        (*cards.KINDS, TraceDial.kind, Dial.kind),
         news=(StartFailed(failure, certain=state is DialState.FAILED),),
     )
 
 
-def _notice(call: Call, failure: Failure, user_id: int) -> Notify:
+def start_notice(call: Call, failure: Failure, user_id: int) -> Notify:
+    """What the agent is told; later tries of the same entry of the list replace the notice."""
     number = call.number or call.raw_number or "–"
     said = f"The call to {number} was not started.\n{failure.message}\n{failure.hint or '–'}"
-    return Notify(tag=f"start:{call.id}", message=said, user_id=user_id)
+    wish = (call.dial.intent if call.dial else None) or call.id
+    return Notify(tag=f"start:{wish}", message=said, user_id=user_id)
 
 
 def _asked_history(number: int) -> Owed:
@@ -232,7 +240,8 @@ def assigned(call: Call, event: CallbackAssigned, now: float) -> Transition:
         user_id=event.user_id,
         register_owed=True,
         register_extension=event.extension,
-        dial=replace(dial, extension=event.extension, by=event.user_id),
+        # the PBX is asked only now: its call begins after this, however long ago the client asked
+        dial=replace(dial, extension=event.extension, by=event.user_id, asked_at=max(dial.asked_at, now)),
         shown=(event.extension,) if event.extension and event.failure is None else (),
         carded=(event.extension,) if event.extension and event.failure is None else (),
     )

@@ -167,9 +167,12 @@ class DialFailed:
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """What the PBX's history has of a call that we asked for; `None` for nothing."""
+    """What the PBX's history has of a call that we asked for; `None` for nothing. `others` fit as well and
+    began later: the first may turn out to be a call that is known already.
+    """
 
     report: PbxReport | None
+    others: tuple[PbxReport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from bitrix_app.core.dial import Failure
+from bitrix_app.core.dial import Failure, unpack_failure
 from bitrix_app.core.jobs import JobState
 
 
@@ -149,7 +149,11 @@ def failed(intent: Intent, failure: Failure, now: float, *, certain: bool, next_
 
 def may_repeat(intent: Intent, failure: Failure, *, certain: bool) -> float | None:
     """The pause in seconds before a try by itself, or `None` when a person must decide."""
-    if not certain or failure.category not in BY_ITSELF or intent.attempts > len(PAUSES):
+    if not certain or failure.category not in BY_ITSELF:
+        return None
+    if failure.category == "hours":
+        return 0.0  # the opening decides, and however often it was pressed before, nothing was tried
+    if intent.attempts > len(PAUSES):
         return None
     return PAUSES[max(0, intent.attempts - 1)]
 
@@ -157,10 +161,14 @@ def may_repeat(intent: Intent, failure: Failure, *, certain: bool) -> float | No
 def not_reached(
     intent: Intent, failure: Failure | None, now: float, *, certain: bool, due_at: float
 ) -> Intent:
-    """A try to call a missed client back did not reach him; he is due anew."""
+    """A try to call a missed client back did not reach him; he is due anew, for whoever has him, and who
+    must look when nobody calls is asked from the beginning.
+    """
     if not intent.is_open:
         return intent
-    back = replace(intent, state=JobState.WAITING, failure=failure, certain=certain, due_at=due_at)
+    back = replace(
+        intent, state=JobState.WAITING, failure=failure, certain=certain, due_at=due_at, escalation=0
+    )
     return noted(back, now, Act.FAILED, None, failure.code if failure else "NOT_REACHED")
 
 
@@ -250,6 +258,8 @@ def rescheduled(intent: Intent, at: float, now: float, by: int) -> Intent:
     check_idle(intent)
     if at <= now:
         raise Wrong("PAST", "This time is over. Choose a later one.")
+    if intent.kind is Kind.CALL_START and intent.agent is None:
+        raise Wrong("NO_AGENT", "Nobody has this call yet. Give it to somebody first, then choose a time.")
     state = JobState.RETRYING if intent.kind is Kind.CALL_START else JobState.WAITING
     return noted(replace(intent, state=state, due_at=at, escalation=0), now, Act.RESCHEDULED, by)
 
@@ -294,7 +304,8 @@ def unpack(data: Mapping[str, Any]) -> Intent:
     known = {f.name: data[f.name] for f in fields(Intent) if f.name in data}
     known["kind"], known["state"] = Kind(known["kind"]), JobState(known["state"])
     known["calls"] = tuple(known.get("calls", ()))
-    known["deeds"] = tuple(Deed(**{**d, "act": Act(d["act"])}) for d in known.get("deeds", ()))
-    if known.get("failure"):
-        known["failure"] = Failure(**known["failure"])
+    known["deeds"] = tuple(
+        Deed(d["at"], Act(d["act"]), d.get("by"), d.get("detail", "")) for d in known.get("deeds", ())
+    )
+    known["failure"] = unpack_failure(known.get("failure"))
     return Intent(**known)

@@ -17,7 +17,7 @@ class StartFailed:
 
 @dataclass(frozen=True, slots=True)
 class Rang:
-    """The call that was asked for goes on at the PBX."""
+    """The call that was asked for goes on at the PBX, or an agent has dialled the client by hand."""
 
 
 @dataclass(frozen=True, slots=True)

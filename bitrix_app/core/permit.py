@@ -82,6 +82,15 @@ NOT_CONNECTED: Final = Failure(
     "503",
 )
 
+PORTAL_WAITS: Final = Failure(
+    "PORTAL_WAITS",
+    "authentication",
+    "The application has no access to Bitrix24 just now, so it starts no calls.",
+    "An administrator opens the application in Bitrix24; then call again from the list.",
+    "admin",
+    "503",
+)
+
 KEY_REFUSED: Final = Failure(
     "AUTHORIZATION_INVALID",
     "authentication",

@@ -22,8 +22,11 @@ def told(before: Call, after: Call) -> tuple[News, ...]:
             news.append(Spoke())
         elif is_missed(after) and not is_missed(before):
             news.append(Missed())
-        elif before.outcome is None and after.dial and after.outcome is not Outcome.NOT_STARTED:
-            news.append(Unreached())
+        if before.outcome is None and after.outcome not in (Outcome.ANSWERED, Outcome.NOT_STARTED):
+            if after.dial:
+                news.append(Unreached())
+            elif after.direction is Direction.OUT and after.owner:
+                news.append(Rang())  # dialled by hand; a dialer's call is nobody's
     if after.finished and not before.finished and is_missed(after) and after.user_id is not None:
         news.append(Given(after.user_id))
     return tuple(news)
