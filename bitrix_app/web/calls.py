@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -13,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from bitrix_app.core.call import Call
 from bitrix_app.core.events import Direction
+from bitrix_app.core.jobs import Job
 from bitrix_app.logs import redact_secrets
 from bitrix_app.numbers import read_number
 from bitrix_app.web import call_view
@@ -20,8 +22,10 @@ from bitrix_app.web.call_view import People, belongs_to, call_json, people_of
 from bitrix_app.web.deps import WebDeps
 from bitrix_app.web.pages import iso, render, wants_html
 from bitrix_app.web.problems import Problem
+from bitrix_app.web.retry_view import Reader
 from bitrix_app.web.session import Visit, visit
 from bitrix_app.web.shell import shell
+from bitrix_app.web.start_view import entry_of, start_json
 from bitrix_app.words import Words
 
 PAGE: Final = 50
@@ -39,7 +43,7 @@ class Calls:
     async def list(self, request: Request) -> Response:
         """`GET /calls?cursor=&limit=`."""
         seen = await visit(request, self._deps)
-        limit = _limit(request.query_params.get("limit"))
+        limit = read_limit(request.query_params.get("limit"))
         page = await self.page(seen, limit, read_cursor(request.query_params.get("cursor")))
         if wants_html(request):
             return render("calls.html", shell(self._deps, seen, "calls") | page)
@@ -63,7 +67,7 @@ class Calls:
                     if len(found) == limit:
                         more = more or call is not batch[-1]
                         break
-        items = [call_json(call, await store.lane(member, call.id), words) for call in found]
+        items = [await self._json(seen, call, await store.lane(member, call.id), people) for call in found]
         return {
             "items": items,
             "next": write_cursor(before) if before is not None and more else None,
@@ -92,7 +96,7 @@ class Calls:
         if call is None or not may_see(call, seen, people):
             raise Problem.not_found()
         jobs = await store.lane(member, call.id)
-        story = call_json(call, jobs, words)
+        story = await self._json(seen, call, jobs, people)
         for step, job in zip(story["steps"], jobs, strict=True):
             attempts = await store.attempts(member, job.id)
             step["history"] = [call_view.attempt_json(attempt, words) for attempt in attempts]
@@ -106,6 +110,11 @@ class Calls:
         story["owner"] = call_view.owner_json(call, words)
         story["people"] = people
         return story
+
+    async def _json(self, seen: Visit, call: Call, jobs: Sequence[Job], people: People) -> dict[str, Any]:
+        entry = await entry_of(self._deps.store, call, seen)
+        reader = Reader(seen.portal, people, people.words, self._deps.clock.now())
+        return call_json(call, jobs, people.words, start_json(call, entry, reader))
 
 
 def may_see(call: Call, seen: Visit, people: People) -> bool:
@@ -138,7 +147,8 @@ def read_cursor(text: str | None) -> tuple[float, str] | None:
     return at, call_id
 
 
-def _limit(text: str | None) -> int:
+def read_limit(text: str | None) -> int:
+    """How many are wanted. Raises 400."""
     if not text:
         return PAGE
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= MOST:

@@ -25,6 +25,10 @@ PAGE_TEXTS: Final[Mapping[str, str]] = MappingProxyType(
         "select": mark("Copying is not allowed here: select the text and copy it yourself."),
         "saved": mark("Saved"),
         "refused": mark("Nothing was changed. Please look at the fields marked in red."),
+        "calling": mark("Asking Unitalk to start the call…"),
+        "closed": mark("Closed. For ten seconds this can be undone."),
+        "undo": mark("Undo"),
+        "changed": mark("Changed."),
     }
 )
 """What page.js says."""

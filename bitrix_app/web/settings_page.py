@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from bitrix_app.core.chores import DIRECTORY_LANE, PROVE_KEY, portal_work
-from bitrix_app.core.portal import Portal, PortalSettings, PortalState
+from bitrix_app.core.portal import Portal, PortalSettings, PortalState, Snapshot
 from bitrix_app.core.store import Unit, WebhookToken
 from bitrix_app.lines import SEEN
 from bitrix_app.web.abilities_view import abilities_json
@@ -73,6 +73,10 @@ SWITCH_WORDS: Final = {
     "drive_recordings": mark("Copy recordings to Bitrix24 Drive"),
     "layout": mark("Show our summary on the call's record"),
 }
+CALL_SWITCH_WORDS: Final = {
+    "missed_callbacks": mark("Put clients who reached nobody on the list of calls to make"),
+    "repeat_starts": mark("Call again by itself when a call certainly did not ring"),
+}
 
 
 class SettingsPage:
@@ -126,6 +130,8 @@ class SettingsPage:
         if _lines_of(change.settings) != _lines_of(portal.settings):
             for lane, owed in portal_work()[:1]:  # the lines' names stand in Bitrix24 too
                 await unit.owe(portal.member_id, lane, (owed,), now)
+        if key != portal.unitalk_key:  # what Unitalk said of the earlier key must not hold up this one
+            await unit.save_snapshot(portal.member_id, Snapshot("pbx_state", now, ()))
         if key and key != portal.unitalk_key:
             await unit.owe(portal.member_id, DIRECTORY_LANE, (PROVE_KEY,), now)
         return saved
@@ -134,7 +140,7 @@ class SettingsPage:
         values = await settings_json(self._deps, portal, Words(seen.session.language))
         if not wants_html(request):
             return JSONResponse(values)
-        texts = {"switch_words": SWITCH_WORDS, "settings": values}
+        texts = {"switch_words": SWITCH_WORDS, "call_switch_words": CALL_SWITCH_WORDS, "settings": values}
         return render("settings.html", shell(self._deps, replace(seen, portal=portal), "settings") | texts)
 
 
@@ -157,6 +163,10 @@ async def settings_json(deps: WebDeps, portal: Portal, words: Words) -> dict[str
         "transfer_owner": settings.transfer_owner,
         "queue_user": settings.queue_user,
         "group_users": dict(settings.group_users),
+        "hours": dict(settings.hours),
+        "client_hours": settings.client_hours,
+        "callback_minutes": settings.callback_minutes,
+        "managers": list(settings.managers),
         **{name: getattr(settings, name) for name in SWITCHES},
         **await dispositions_json(deps.store, portal, words),
         "unitalk_key": {"set": bool(portal.unitalk_key), "last4": portal.unitalk_key_last4},
