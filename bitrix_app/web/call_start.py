@@ -1,4 +1,4 @@
-"""Click-to-call of our own pages (interface.md `POST /calls`): the agent knows within a second what happens."""
+"""Click-to-call of our own pages (interface.md `POST /calls`): within a second one knows what happens."""
 
 from __future__ import annotations
 
@@ -17,14 +17,12 @@ from bitrix_app.core.portal import PortalState
 from bitrix_app.core.store import Unit
 from bitrix_app.desk import Desk, Press, new_call_id
 from bitrix_app.web.bodies import read_json
-from bitrix_app.web.call_view import call_json, people_of
+from bitrix_app.web.calls import Calls
 from bitrix_app.web.deps import WebDeps
 from bitrix_app.web.envelope import envelope
 from bitrix_app.web.problems import Problem
-from bitrix_app.web.retry_view import Reader
-from bitrix_app.web.session import Visit, session_over, visit
-from bitrix_app.web.start_view import entry_of, joined_json, start_json
-from bitrix_app.words import Words, mark
+from bitrix_app.web.session import session_over, visit
+from bitrix_app.words import mark
 
 WAIT: Final = 0.9
 """Seconds for which an answer waits to tell how the start went: within a second, the way included."""
@@ -45,8 +43,9 @@ class Wish:
 class CallStart:
     """See the module."""
 
-    def __init__(self, deps: WebDeps) -> None:
+    def __init__(self, deps: WebDeps, calls: Calls) -> None:
         self._deps = deps
+        self._calls = calls
 
     async def press(self, request: Request) -> Response:
         """`POST /calls` `{"number", "crm"?: {"type", "id"}}`: 202 with the call and its `start`."""
@@ -68,11 +67,8 @@ class CallStart:
         logger.bind(portal=member, user=user).info("call {} was asked for on our page", call.id)
         self._deps.nudge(member)
         call = await wait_for_start(self._deps, call)
-        words = Words(seen.session.language)
-        people = people_of(await self._deps.store.snapshot(member, "agents"), words)
-        reader = Reader(seen.portal, people, words, self._deps.clock.now())
         return JSONResponse(
-            await started_json(self._deps, seen, call, reader, joined=call.id != made),
+            await self._calls.started(seen, call, joined=call.id != made),
             202,
             {"Location": f"/calls/{call.id}"},
         )
@@ -85,17 +81,6 @@ async def wait_for_start(deps: WebDeps, call: Call) -> Call:
         await deps.clock.sleep(POLL)
         call = await deps.store.call(call.portal, call.id) or call
     return call
-
-
-async def started_json(
-    deps: WebDeps, seen: Visit, call: Call, reader: Reader, *, joined: bool
-) -> dict[str, Any]:
-    """The call as `GET /calls/{id}` has it, with `start` as this press found it."""
-    entry = await entry_of(deps.store, call, seen)
-    start = start_json(call, entry, reader)
-    if joined:
-        start = joined_json(start, reader.words)
-    return call_json(call, await deps.store.lane(call.portal, call.id), reader.words, start)
 
 
 def read_wish(data: Mapping[str, Any]) -> Wish:

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from bitrix_app.core.call import Call
 from bitrix_app.core.events import Direction
 from bitrix_app.core.jobs import Job
+from bitrix_app.core.mapping import is_missed
 from bitrix_app.logs import redact_secrets
 from bitrix_app.numbers import read_number
 from bitrix_app.web import call_view
@@ -25,7 +26,7 @@ from bitrix_app.web.problems import Problem
 from bitrix_app.web.retry_view import Reader
 from bitrix_app.web.session import Visit, visit
 from bitrix_app.web.shell import shell
-from bitrix_app.web.start_view import entry_of, start_json
+from bitrix_app.web.start_view import entry_of, is_manager, joined_json, start_json
 from bitrix_app.words import Words
 
 PAGE: Final = 50
@@ -80,7 +81,14 @@ class Calls:
         story = await self.story(seen, request.path_params["id"])
         if wants_html(request):
             return self.page_of(seen, story)
-        return JSONResponse({key: value for key, value in story.items() if key != "people"})
+        return JSONResponse(_told(story))
+
+    async def started(self, seen: Visit, call: Call, *, joined: bool) -> dict[str, Any]:
+        """The call for whoever pressed, with `start` as this press found it."""
+        story = await self.story(seen, call.id)
+        if joined:
+            story["start"] = joined_json(story["start"], Words(seen.session.language))
+        return _told(story)
 
     def page_of(self, seen: Visit, story: dict[str, Any]) -> Response:
         """The page of one call."""
@@ -93,7 +101,7 @@ class Calls:
         words = Words(seen.session.language)
         people = people_of(await store.snapshot(member, "agents"), words)
         call = await store.call(member, call_id)
-        if call is None or not may_see(call, seen, people):
+        if call is None or not may_open(call, seen, people):
             raise Problem.not_found()
         jobs = await store.lane(member, call.id)
         story = await self._json(seen, call, jobs, people)
@@ -113,12 +121,22 @@ class Calls:
 
     async def _json(self, seen: Visit, call: Call, jobs: Sequence[Job], people: People) -> dict[str, Any]:
         entry = await entry_of(self._deps.store, call, seen)
-        reader = Reader(seen.portal, people, people.words, self._deps.clock.now())
+        reader = Reader(seen, people, people.words, self._deps.clock.now())
         return call_json(call, jobs, people.words, start_json(call, entry, reader))
 
 
 def may_see(call: Call, seen: Visit, people: People) -> bool:
     return seen.session.is_admin or belongs_to(call, seen.session.user_id, people)
+
+
+def may_open(call: Call, seen: Visit, people: People) -> bool:
+    """What stands on the list of calls to make can be opened by whoever manages that list."""
+    listed = call.dial is not None or is_missed(call)
+    return may_see(call, seen, people) or (is_manager(seen) and listed)
+
+
+def _told(story: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in story.items() if key != "people"}
 
 
 def _number_reason(call: Call, seen: Visit) -> str | None:

@@ -28,6 +28,7 @@ PAGE_TEXTS: Final[Mapping[str, str]] = MappingProxyType(
         "calling": mark("Asking Unitalk to start the call…"),
         "closed": mark("Closed. For ten seconds this can be undone."),
         "undo": mark("Undo"),
+        "listed": mark("On the list of calls to make"),
         "changed": mark("Changed."),
     }
 )

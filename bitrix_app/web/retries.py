@@ -20,7 +20,7 @@ from bitrix_app.core.intent_store import IntentFilter
 from bitrix_app.core.jobs import JobState
 from bitrix_app.numbers import read_number
 from bitrix_app.web.call_view import People, people_of
-from bitrix_app.web.calls import read_cursor, read_limit, write_cursor
+from bitrix_app.web.calls import may_open, read_cursor, read_limit, write_cursor
 from bitrix_app.web.deps import WebDeps
 from bitrix_app.web.pages import render, wants_html
 from bitrix_app.web.problems import Problem
@@ -111,13 +111,17 @@ class Retries:
         """Who reads, with the names of the last good directory."""
         words = Words(seen.session.language)
         snapshot = await self._deps.store.snapshot(seen.portal.member_id, "agents")
-        return Reader(seen.portal, people_of(snapshot, words), words, self._deps.clock.now())
+        return Reader(seen, people_of(snapshot, words), words, self._deps.clock.now())
 
     async def story(self, entry: Intent, reader: Reader) -> dict[str, Any]:
         """The entry with its calls (`tries`, the oldest first) and what was done with it (`history`)."""
         calls = [await self._deps.store.call(entry.portal, call_id) for call_id in entry.calls[-TRIES:]]
         return entry_json(entry, reader) | {
-            "tries": [try_json(call, reader.words) for call in calls if call is not None],
+            "tries": [
+                try_json(call, reader.words) | {"opens": may_open(call, reader.seen, reader.people)}
+                for call in calls
+                if call is not None
+            ],
             "history": [deed_json(deed, reader) for deed in entry.deeds],
         }
 

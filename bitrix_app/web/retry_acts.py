@@ -25,7 +25,8 @@ from bitrix_app.desk import Desk, new_call_id
 from bitrix_app.numbers import read_number
 from bitrix_app.retry_list import RetryList
 from bitrix_app.web.bodies import read_json
-from bitrix_app.web.call_start import WISHED, started_json, wait_for_start
+from bitrix_app.web.call_start import WISHED, wait_for_start
+from bitrix_app.web.calls import Calls
 from bitrix_app.web.deps import WebDeps
 from bitrix_app.web.envelope import envelope
 from bitrix_app.web.pages import zone_of
@@ -57,9 +58,10 @@ Work = Callable[[Scene], Awaitable[Intent]]
 class RetryActs:
     """See the module."""
 
-    def __init__(self, deps: WebDeps, retries: Retries) -> None:
+    def __init__(self, deps: WebDeps, retries: Retries, calls: Calls) -> None:
         self._deps = deps
         self._retries = retries
+        self._calls = calls
         self._list = RetryList()
 
     async def retry(self, request: Request) -> Response:
@@ -79,7 +81,7 @@ class RetryActs:
         entry = await self._deps.store.intent(seen.portal.member_id, request.path_params["id"])
         reader = await self._retries.reader(seen)
         story = await self._retries.story(entry, reader) if entry else {}
-        started = await started_json(self._deps, seen, call, reader, joined=call.id != made)
+        started = await self._calls.started(seen, call, joined=call.id != made)
         return JSONResponse(story | {"call": started}, 202)
 
     async def cancel(self, request: Request) -> Response:
@@ -154,7 +156,7 @@ class RetryActs:
             raise invalid({"reason": mark(f"The reason is a text of {LONGEST_REASON} characters at most.")})
 
         async def work(at: Scene) -> Intent:
-            return act(at.entry, reason, at.now, seen.session.user_id)
+            return act(at.entry, reason.strip(), at.now, seen.session.user_id)
 
         return await self._answer(seen, await self._do(request, seen, name, work))
 

@@ -10,12 +10,13 @@ from bitrix_app.core.call import Call
 from bitrix_app.core.dial import Failure
 from bitrix_app.core.intent import UNDO_WITHIN, Act, Deed, Intent
 from bitrix_app.core.jobs import JobState
-from bitrix_app.core.portal import Portal
+from bitrix_app.core.portal import PortalSettings
 from bitrix_app.logs import redact_secrets
 from bitrix_app.numbers import zones_of
 from bitrix_app.web.call_view import People
 from bitrix_app.web.pages import iso
 from bitrix_app.web.retry_plan import cause_of, plan_of
+from bitrix_app.web.session import Visit
 from bitrix_app.words import Words
 
 OPEN_STATES: Final = (JobState.ATTENTION, JobState.RETRYING, JobState.WAITING, JobState.RUNNING)
@@ -24,17 +25,21 @@ STATES: Final = (*OPEN_STATES, JobState.DONE, JobState.CANCELLED)
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Who reads: the portal as it is, names, the language, the time."""
+    """Who reads: the visitor, names, the language, the time."""
 
-    portal: Portal
+    seen: Visit
     people: People
     words: Words
     now: float
 
+    @property
+    def settings(self) -> PortalSettings:
+        return self.seen.portal.settings
+
 
 def entry_json(entry: Intent, reader: Reader) -> dict[str, Any]:
     """The public shape of an entry; codes are the same in every language, texts are the reader's."""
-    plan = plan_of(entry, reader.portal.settings, reader.people, reader.words)
+    plan = plan_of(entry, reader.settings, reader.people, reader.words)
     zones = zones_of(entry.number)
     return {
         "id": entry.id,
@@ -70,10 +75,15 @@ def failure_json(failure: Failure | None, words: Words) -> dict[str, str] | None
     return {
         "code": failure.code,
         "category": failure.category,
-        "message": words.retell(redact_secrets(failure.message)),
+        "message": sentence(words.retell(redact_secrets(failure.message))),
         "hint": words.retell(failure.hint),
         "who": failure.who,
     }
+
+
+def sentence(text: str) -> str:
+    """With its full stop: a vendor's words may lack it, and others follow."""
+    return text if not text or text[-1] in ".!?…:" else f"{text}."
 
 
 def _closed(entry: Intent, reader: Reader) -> dict[str, Any] | None:

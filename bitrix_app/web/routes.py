@@ -31,7 +31,7 @@ def routes(deps: WebDeps) -> list[BaseRoute]:
     """The table. `GET` answers `HEAD` too."""
     webhooks, installer, calls = Webhooks(deps), Installer(deps), Calls(deps)
     agents, retries = Agents(deps), Retries(deps)
-    acts = RetryActs(deps, retries)
+    acts = RetryActs(deps, retries, calls)
     app, settings, health, legal = AppPage(deps, calls), SettingsPage(deps), Health(deps), Legal(deps)
     return [
         Route("/", app.hint, methods=["GET"]),
@@ -44,7 +44,7 @@ def routes(deps: WebDeps) -> list[BaseRoute]:
         Route("/bitrix/app", app.look, methods=["GET"]),
         Route("/session", Renewal(deps).renew, methods=["POST"]),
         Route("/calls", calls.list, methods=["GET"]),
-        Route("/calls", CallStart(deps).press, methods=["POST"]),
+        Route("/calls", CallStart(deps, calls).press, methods=["POST"]),
         Route("/calls/{id}", calls.one, methods=["GET"]),
         Route("/retries", retries.list, methods=["GET"]),
         Route("/retries/{id}", retries.one, methods=["GET"]),

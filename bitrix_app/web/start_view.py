@@ -46,7 +46,7 @@ def start_json(call: Call, entry: Intent | None, reader: Reader) -> dict[str, An
     if dial is None and entry is None:
         return None
     failure = failure_json(dial.failure if dial else None, words) or {}
-    plan = plan_of(entry, reader.portal.settings, reader.people, words) if entry else None
+    plan = plan_of(entry, reader.settings, reader.people, words) if entry else None
     state = dial.state.value if dial else None
     return {
         "state": state,

@@ -92,7 +92,7 @@ export class Calling {
       return;
     }
     const call = callOf(told);
-    put(place, words(call.start));
+    this.#tell(place, call.start);
     await this.#follow(place, call);
   }
 
@@ -107,8 +107,20 @@ export class Calling {
       if (!answer?.ok) return;
       const { start } = await answer.json();
       state = start.state;
-      put(place, words(start));
+      this.#tell(place, start);
     }
+  }
+
+  /** The start in words, with the way to its entry on the list. */
+  #tell(place, start) {
+    put(place, words(start));
+    const address = start.entry && `/retries/${encodeURIComponent(start.entry)}`;
+    if (!address || address === location.pathname) return;
+    const link = document.createElement("a");
+    link.href = address;
+    link.dataset.page = "";
+    link.textContent = this.texts.listed;
+    place.append(" ", link);
   }
 
   #again() {
