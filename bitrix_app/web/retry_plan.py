@@ -48,11 +48,13 @@ def cause_of(entry: Intent, words: Words) -> str:
     said = words.retell(entry.failure.message) if entry.failure else ""
     if entry.kind is not Kind.MISSED:
         return said or words.say("The call was not started.")
-    called = words.say(
-        "The client called and reached nobody.",
-        "The client called {count} times and reached nobody.",
-        count=max(1, entry.missed),
-    )
+    called = words.say("The client called and reached nobody.")
+    if entry.missed > 1:
+        called = words.say(
+            "The client called {count} time and reached nobody.",
+            "The client called {count} times and reached nobody.",
+            count=entry.missed,
+        )
     return f"{called} {said}".strip()
 
 
@@ -65,7 +67,7 @@ def _by_itself(entry: Intent, settings: PortalSettings, people: People, words: W
         return Plan(text, _closed(settings, due, words), at)
     chosen = _last(entry, Act.RESCHEDULED, Act.FAILED, Act.TRIED)
     if chosen is not None and chosen.act is Act.RESCHEDULED:
-        return Plan(text, words.say("{name} chose this time.", name=people.name(chosen.by)), at)
+        return Plan(text, words.say("Chosen by {name}.", name=people.name(chosen.by)), at)
     if chosen is None or chosen.act is not Act.FAILED:
         return Plan(text, "", at)
     pause = PAUSES[min(max(0, entry.attempts - 1), len(PAUSES) - 1)]
@@ -94,12 +96,12 @@ def _by_a_person(entry: Intent, settings: PortalSettings, people: People, words:
         text = words.say("Whoever is free calls the client by then; after that it goes on to a manager.")
     else:
         name = people.name(entry.agent)
-        text = words.say("{name} calls the client by then; after that anybody may.", name=name)
+        text = words.say("By then {name} calls the client; after that anybody may.", name=name)
     if entry.escalation:
         text = words.say("It is overdue: anybody calls the client by then, after that a manager is told.")
     chosen = _last(entry, Act.RESCHEDULED, Act.OVERDUE, Act.FAILED, Act.LISTED)
     if chosen is not None and chosen.act is Act.RESCHEDULED:
-        reason = words.say("{name} chose this time.", name=people.name(chosen.by))
+        reason = words.say("Chosen by {name}.", name=people.name(chosen.by))
     else:
         reason = words.say(
             "{count} working minute is the time for it in the settings.",
@@ -137,8 +139,8 @@ def _over(entry: Intent, people: People, words: Words) -> str:
     closing = _last(entry, Act.DONE, Act.CANCELLED)
     name = people.name(closing.by if closing else None)
     if entry.state is JobState.CANCELLED:
-        return words.say("{name} cancelled it: {reason}", name=name, reason=entry.reason)
-    return words.say("{name} marked it as done: {reason}", name=name, reason=entry.reason)
+        return words.say("Cancelled by {name}: {reason}", name=name, reason=entry.reason)
+    return words.say("Marked as done by {name}: {reason}", name=name, reason=entry.reason)
 
 
 def _last(entry: Intent, *acts: Act) -> Deed | None:

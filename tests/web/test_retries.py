@@ -293,7 +293,7 @@ async def test_a_missed_client_says_who_should_call_until_when(here: Office) -> 
     await here.listed(**missed, failure=None)
     shown = json_of(await here.get(AGENT, "/retries/e1"))
     assert shown["cause"] == "The client called 3 times and reached nobody."
-    assert shown["plan"]["text"].startswith("Petro calls the client by then")
+    assert shown["plan"]["text"].startswith("By then Petro calls the client")
     assert shown["plan"]["reason"].startswith("15 working minutes")
     assert (shown["plan"]["at"], shown["next_attempt_at"]) == ("2026-09-02T07:30:00Z", None)
     await here.listed(**missed, agent=None)
@@ -313,7 +313,7 @@ async def test_the_page_has_tabs_with_counts_and_the_entry_with_its_buttons(here
         "open": "1", "attention": "1", "retrying": "0", "waiting": "0", "running": "0", "done": "0",
         "cancelled": "0",
     }  # fmt: skip
-    for text in (CLIENT, "Petro", "Unitalk refused to start the call", "the employee", "Lead 12", "1 of 4"):
+    for text in (CLIENT, "Petro", "Unitalk refused to start the call", "the employee", "Lead 12", "1 / 4"):
         assert text in page
     assert 'data-retry="/retries/e1/retry"' in page
     assert "<script>" not in page
@@ -341,7 +341,7 @@ async def test_what_is_running_or_over_has_no_buttons_but_undo(here: Office) -> 
     await here.act(ADMIN, entry, "cancel", reason="Wrong client")
     over = (await here.get(ADMIN, "/retries/e1", Accept=HTML)).text
     assert 'data-act="/retries/e1/undo"' in over
-    assert "Olena cancelled it: Wrong client" in over
+    assert "Cancelled by Olena: Wrong client" in over
     here.clock.to(here.clock.now() + 11)
     assert "data-act" not in (await here.get(ADMIN, "/retries/e1", Accept=HTML)).text
 

@@ -171,7 +171,7 @@ async def test_a_call_is_put_off_to_a_time(here: Office, at: str, meant: str) ->
     entry = await here.listed()
     told = json_of(await here.act(AGENT, entry, "reschedule", at=at))
     assert (told["state"], told["next_attempt_at"]) == ("retrying", meant)
-    assert told["plan"]["reason"] == "Petro chose this time."
+    assert told["plan"]["reason"] == "Chosen by Petro."
     assert await here.timers() == {REDIAL: datetime.fromisoformat(meant).timestamp()}
 
 

@@ -12,6 +12,7 @@ from bitrix_app.core.portal import PortalState
 from bitrix_app.web.routes import routes
 from bitrix_app.web.session import Role, SessionSigner
 from tests.web.fakes import ADMIN, AGENT, BASE, DOMAIN, KEY, MEMBER, OTHER, Stage, portal, sample, verified
+from tests.web.test_retry_acts import ACTS
 
 pytestmark = pytest.mark.anyio
 AUTH = sample("frame.app-page")["form"]["AUTH_ID"]
@@ -112,7 +113,8 @@ def test_every_address_is_known_to_these_tests(st: Stage) -> None:
     """A new route must be put into one of the lists here or be open on purpose."""
     opened = {"/unitalk/events/{token}", "/bitrix/events", "/bitrix/install", "/bitrix/app", "/session"}
     opened |= {"/health/live", "/health/ready", "/static", "/calls", "/calls/{id}"}
-    opened |= {"/", "/legal/privacy", "/legal/license"}
+    opened |= {"/", "/legal/privacy", "/legal/license", "/retries", "/retries/{id}"}
+    opened |= {f"/retries/{{id}}/{act}" for act in [*ACTS, "undo"]}
     paths = {getattr(route, "path", "") for route in routes(st.deps)}
     plain = {path.replace("{user_id:int}", "7").replace("{id}", "0") for path in paths - opened}
     assert plain == {path for _, path in ADMIN_ONLY}
