@@ -202,6 +202,12 @@ def needle(q: str, country: str) -> str | None:
     return digits.lstrip("0") or digits
 
 
+def _records(entry: Intent, people: People) -> tuple[str, ...]:
+    """What the kind of its CRM record is called, in the CRM's code and in the reader's language."""
+    kind = entry.crm_type or ""
+    return (kind, people.words.say(vocabulary.RECORDS.get(kind, "")))
+
+
 def _told(entry: Intent, people: People) -> str:
     """Everything of an entry that can be searched in words."""
     failure = entry.failure
@@ -210,7 +216,7 @@ def _told(entry: Intent, people: People) -> str:
         *((failure.code, failure.message, people.words.retell(failure.message)) if failure else ()),
         entry.reason,
         entry.text,
-        f"{entry.crm_type or ''} {entry.crm_id or ''}",
+        *(f"{kind} {entry.crm_id}" for kind in _records(entry, people)),
         entry.number,
         entry.id,
         *entry.calls,

@@ -176,7 +176,7 @@ def _group_users(value: Any, users: frozenset[int]) -> dict[str, int]:
 def _hours(value: Any, _: frozenset[int]) -> dict[str, str]:
     """Working hours by day; a closed day is left out."""
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
-        raise ValueError('It must be an object of days such as "mon": "09:00-18:00"; an empty one means always.')
+        raise ValueError('It must be an object of days, as "mon": "09:00-18:00"; an empty one means always.')
     days = {str(day).strip().lower(): text.strip()[:200] for day, text in value.items()}
     read_days(days, "UTC")
     return {day: days[day] for day in DAYS if days.get(day)}

@@ -72,6 +72,7 @@ async def test_a_manager_lets_the_employees_phone_ring(here: Office) -> None:
     entry = await here.listed()
     told = json_of(await here.act(MANAGER, entry, "retry"), 202)
     assert told["call"]["start"]["extension"] == "201"
+    assert told["history"][-1]["name"] == "Marta", "the history names who pressed"
 
 
 async def test_nobodys_entry_rings_whoever_takes_it(here: Office) -> None:
