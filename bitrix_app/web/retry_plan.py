@@ -10,6 +10,7 @@ from bitrix_app.core.hours import all_open, is_open
 from bitrix_app.core.intent import BY_ITSELF, PAUSES, Act, Deed, Intent, Kind
 from bitrix_app.core.jobs import JobState
 from bitrix_app.core.portal import PortalSettings
+from bitrix_app.logs import redact_secrets
 from bitrix_app.permits import decent_hours, working_hours
 from bitrix_app.web.call_view import People
 from bitrix_app.words import Words
@@ -43,9 +44,14 @@ def plan_of(entry: Intent, settings: PortalSettings, people: People, words: Word
     return Plan(_over(entry, people, words))
 
 
+def sentence(text: str) -> str:
+    """With its full stop: a vendor's words may lack it, and others follow."""
+    return text if not text or text[-1] in ".!?…:" else f"{text}."
+
+
 def cause_of(entry: Intent, words: Words) -> str:
     """Why the entry stands there, in words."""
-    said = words.retell(entry.failure.message) if entry.failure else ""
+    said = sentence(words.retell(redact_secrets(entry.failure.message))) if entry.failure else ""
     if entry.kind is not Kind.MISSED:
         return said or words.say("The call was not started.")
     called = words.say("The client called and reached nobody.")

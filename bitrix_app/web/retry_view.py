@@ -15,7 +15,7 @@ from bitrix_app.logs import redact_secrets
 from bitrix_app.numbers import zones_of
 from bitrix_app.web.call_view import People
 from bitrix_app.web.pages import iso
-from bitrix_app.web.retry_plan import cause_of, plan_of
+from bitrix_app.web.retry_plan import cause_of, plan_of, sentence
 from bitrix_app.web.session import Visit
 from bitrix_app.words import Words
 
@@ -79,11 +79,6 @@ def failure_json(failure: Failure | None, words: Words) -> dict[str, str] | None
         "hint": words.retell(failure.hint),
         "who": failure.who,
     }
-
-
-def sentence(text: str) -> str:
-    """With its full stop: a vendor's words may lack it, and others follow."""
-    return text if not text or text[-1] in ".!?…:" else f"{text}."
 
 
 def _closed(entry: Intent, reader: Reader) -> dict[str, Any] | None:
