@@ -10,7 +10,8 @@ from httpx import AsyncClient
 from bitrix_app.core.hours import DAYS
 from bitrix_app.core.portal import PortalSettings, Snapshot, pack_settings, unpack_settings
 from bitrix_app.permits import decent_hours, pbx_trouble, working_hours
-from tests.web.fakes import ADMIN, AGENT, MEMBER, PBX_KEY, Stage
+from bitrix_app.web.session import Role
+from tests.web.fakes import ADMIN, AGENT, MEMBER, PBX_KEY, Stage, portal
 
 pytestmark = pytest.mark.anyio
 
@@ -105,11 +106,20 @@ async def test_hours_that_never_meet_are_seen_from_either_side(web: AsyncClient,
 
 
 async def test_agents_may_not_read_or_change_them(web: AsyncClient, st: Stage) -> None:
-    from bitrix_app.web.session import Role
-
     agent = st.session(Role.AGENT)
     assert (await web.put("/settings", json={"managers": [AGENT]}, headers=agent)).status_code == 403
     assert st.store.portals_[MEMBER].settings.managers == ()
+
+
+async def test_nothing_is_left_of_what_was_said_of_a_key_too_short_to_be_told_apart(
+    web: AsyncClient, st: Stage
+) -> None:
+    st.store.portals_[MEMBER] = portal(unitalk_key="short-one")
+    told = {"ok": False, "code": "AUTHORIZATION_INVALID", "key_last4": ""}
+    st.store.snapshots["pbx_state"] = Snapshot("pbx_state", st.clock.now(), (told,))
+    assert (await put(web, st, unitalk_key="short-two")).status_code == 200
+    after = st.store.portals_[MEMBER]
+    assert pbx_trouble(after, st.store.snapshots["pbx_state"], st.clock.now()) is None
 
 
 @pytest.mark.parametrize("fresh", ["another-key-of-the-cabinet-4321", "short-key"])

@@ -142,6 +142,7 @@ async def test_a_number_is_found_in_any_notation(here: Office, q: str) -> None:
 def test_words_and_single_digits_are_no_part_of_a_number() -> None:
     assert [needle(q, "UA") for q in ("", "7", "Petro", "lead 12", "c1f2")] == [None] * 5
     assert needle("0049 30 901820", "UA") == needle("+49 30 901820", "DE") == "30901820"
+    assert needle("030 90", "DE") == "3090", "the trunk zero is not in +49 30 90…"
 
 
 @pytest.mark.parametrize("q", ["petro", "PBX_REFUSED", "refused to START", "lead 12", "e1", "c7"])

@@ -256,6 +256,15 @@ async def test_managers_give_an_entry_to_somebody_with_a_phone(here: Office) -> 
     assert (await here.entry()).agent == OTHER_AGENT
 
 
+async def test_a_missed_client_is_given_to_somebody_and_keeps_the_due_time(here: Office) -> None:
+    entry = await here.listed(
+        kind=Kind.MISSED, state=JobState.WAITING, due_at=here.clock.now() + 900, agent=None
+    )
+    told = json_of(await here.act(MANAGER, entry, "edit", agent=OTHER_AGENT))
+    assert (told["agent_user_id"], told["state"]) == (OTHER_AGENT, "waiting")
+    assert await here.timers() == {OVERDUE: entry.due_at}
+
+
 async def test_agents_take_over_but_do_not_give_away(here: Office) -> None:
     entry = await here.listed(agent=None)
     problem = json_of(await here.act(AGENT, entry, "edit", agent=OTHER_AGENT), 403)
