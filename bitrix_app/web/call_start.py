@@ -93,7 +93,8 @@ def read_wish(data: Mapping[str, Any]) -> Wish:
     kind, record = (crm.get("type"), crm.get("id")) if isinstance(crm, Mapping) else (None, None)
     if crm is not None:
         if not isinstance(kind, str) or kind.upper() not in vocabulary.RECORDS:
-            faults["crm.type"] = mark(f"It must be one of: {', '.join(vocabulary.RECORDS)}.")
+            words = ", ".join(vocabulary.RECORDS)
+            faults["crm.type"] = mark(f"It must be one of: {words}.")
         if isinstance(record, bool) or not isinstance(record, int) or not 0 < record < 2**53:
             faults["crm.id"] = mark("A record is given by its number in the CRM.")
     if faults:
