@@ -66,6 +66,8 @@ class Press:
     bitrix_call_id: str | None = None
     intent: str | None = None
     text: str | None = None
+    asked_by: int | None = None
+    """Who asked, where it is not the employee whose phone rings."""
 
 
 class Desk:
@@ -146,7 +148,7 @@ class Desk:
         entry = await self._entry_for(unit, portal, call, press)
         if entry is not None and call.dial is not None:
             call = replace(call, dial=replace(call.dial, intent=entry.id))
-            await self.list.replan(unit, entries.tried(entry, call.id, now, press.user_id))
+            await self.list.replan(unit, entries.tried(entry, call.id, now, _asker(press)))
         if press.origin is Origin.FORM:
             begun = begin_callback(call, now)
         else:
@@ -169,7 +171,8 @@ class Desk:
                 "NO_EXTENSION",
                 mark("No PBX extension belongs to this employee, so there is no phone to ring."),
             )
-        return await self.press(unit, portal, _press_of(entry, Origin.LIST, user, now), now, correlation_id)
+        press = replace(_press_of(entry, Origin.LIST, user, now), asked_by=by)
+        return await self.press(unit, portal, press, now, correlation_id)
 
     async def due(self, unit: Unit, portal: Portal, wake: DueWake, now: float) -> int:
         """A timer of an entry of the list came. The number of jobs added."""
@@ -267,6 +270,13 @@ def _pressed_anew(known: Call, press: Press) -> bool:
     dial = known.dial
     over = dial is not None and dial.state in (DialState.FAILED, DialState.UNTRACED)
     return over and dial is not None and press.pressed_at > dial.asked_at
+
+
+def _asker(press: Press) -> int | None:
+    """The person for an entry's history; nobody when the list calls by itself."""
+    if press.origin is Origin.RULE:
+        return None
+    return press.user_id if press.asked_by is None else press.asked_by
 
 
 def _press_of(entry: Intent, origin: Origin, user_id: int | None, now: float) -> Press:

@@ -49,12 +49,16 @@ def why_not(
 
 
 def pbx_trouble(portal: Portal, state: Snapshot | None, now: float) -> Failure | None:
-    """What is known to be wrong with the connection, so that the PBX need not be asked."""
+    """What is known to be wrong with the connection, so that the PBX need not be asked. A refusal counts
+    only for the key that it was said of: a new one is tried at once.
+    """
     if not portal.works:
         return PORTAL_WAITS  # nothing of a portal is delivered then: the agent would wait for nothing
     if not portal.unitalk_key:
         return NOT_CONNECTED
     if state is None or not state.items or now - state.taken_at > KEY_BELIEVED:
+        return None
+    if state.items[0].get("key_last4") != portal.unitalk_key_last4:
         return None
     return KEY_REFUSED if state.items[0].get("code") == KEY_REFUSED.code else None
 

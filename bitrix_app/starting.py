@@ -145,6 +145,7 @@ class Starting:
                     "code": KEY_REFUSED.code,
                     "message": KEY_REFUSED.message,
                     "hint": KEY_REFUSED.hint,
+                    "key_last4": portal.unitalk_key_last4,
                 },
             ),
         )
@@ -152,6 +153,9 @@ class Starting:
 
         async def work(unit: Unit) -> None:
             before = await unit.snapshot(portal.member_id, "pbx_state")
+            known = await unit.portal(portal.member_id)
+            if known is not None and known.unitalk_key != portal.unitalk_key:
+                return  # somebody entered another key meanwhile: what was said of this one is of no use
             told = await unit.snapshot(portal.member_id, TOLD)
             await unit.save_snapshot(portal.member_id, state)
             # the daily look at the PBX finds a wrong key too, and tells nobody of it

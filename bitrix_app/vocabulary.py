@@ -39,6 +39,9 @@ STEPS: Final[Mapping[str, str]] = MappingProxyType(
         "switch_dialer": mark("Autodialer started or stopped"),
         "check_dialer": mark("Autodialer looked at"),
         "read_records": mark("Phone numbers of records read"),
+        "dial": mark("Unitalk asked to start the call"),
+        "trace_dial": mark("History of the PBX searched"),
+        "assign_callback": mark("Person found who calls back"),
     }
 )
 """Kinds of commands (core/commands.py)."""
@@ -144,6 +147,61 @@ HELPERS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """Who can mend something (core/errors.py `Who`)."""
+
+STARTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "asked": mark("Unitalk is being asked to start the call."),
+        "accepted": mark("Unitalk makes the call: the employee's phone rings first, then the client's."),
+        "doubted": mark("Unitalk's answer was lost: it is not known yet whether the phone rings."),
+        "rang": mark("The phone rang."),
+        "failed": mark("The call was not started."),
+        "untraced": mark("Nothing shows that the phone rang."),
+        "joined": mark("A call to this client goes on already, so no second one was started."),
+    }
+)
+"""How far the start of a call came (core/dial.py `DialState`)."""
+START_SIGNS: Final[Mapping[str, str]] = {
+    "asked": "…", "accepted": "▶", "doubted": "?", "rang": "✓", "failed": "!", "untraced": "!", "joined": "=",
+}  # fmt: skip
+START_BADGES: Final[Mapping[str, str]] = {
+    "asked": "waiting", "accepted": "running", "doubted": "waiting", "rang": "done", "failed": "attention",
+    "untraced": "attention", "joined": "cancelled",
+}  # fmt: skip
+
+ORIGINS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "click": mark("a click in Bitrix24"),
+        "page": mark("a button of this application"),
+        "form": mark("a callback form"),
+        "list": mark("by hand from the list"),
+        "rule": mark("by itself, as planned"),
+    }
+)
+"""Who asked for a call (core/dial.py `Origin`)."""
+
+ENTRY_KINDS: Final[Mapping[str, str]] = MappingProxyType(
+    {"call_start": mark("Call not started"), "missed_call": mark("Client to be called back")}
+)
+"""Kinds of entries of the retry list (core/intent.py `Kind`)."""
+
+ACTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "listed": mark("Put on the list"),
+        "tried": mark("A call was started"),
+        "failed": mark("It did not come about"),
+        "missed_again": mark("The client called in vain once more"),
+        "given": mark("Given to {name} by rule"),
+        "moved": mark("Given to {name}"),
+        "edited": mark("Number changed"),
+        "rescheduled": mark("Put off to another time"),
+        "overdue": mark("Nobody called in time"),
+        "closed": mark("Settled by a later call"),
+        "done": mark("Marked as done"),
+        "cancelled": mark("Cancelled"),
+        "undone": mark("Opened again"),
+    }
+)
+"""What was done with an entry (core/intent.py `Act`)."""
 
 STATE_SIGNS: Final[Mapping[str, str]] = {
     "blocked": "⏸", "waiting": "…", "running": "▶", "retrying": "↻",

@@ -48,8 +48,12 @@ def belongs_to(call: Call, user_id: int, people: People) -> bool:
     return mine is not None and (mine == call.owner or (call.is_live and mine in call.ringing))
 
 
-def call_json(call: Call, jobs: Sequence[Job], words: Words) -> dict[str, Any]:
-    """The public shape of a call; codes are the same in every language, texts are the reader's."""
+def call_json(
+    call: Call, jobs: Sequence[Job], words: Words, start: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The public shape of a call; codes are the same in every language, texts are the reader's. `start`
+    is how the start of a call stands that somebody asked us for (`start_view`).
+    """
     document = next((job for job in jobs if job.kind == "drive_document"), None)
     return {
         "id": call.id,
@@ -78,6 +82,7 @@ def call_json(call: Call, jobs: Sequence[Job], words: Words) -> dict[str, Any]:
             "document": call.document_name,
             "recording": call.drive_copy_name,
         },
+        "start": start,
         "steps": [step_json(job, words) for job in jobs],
     }
 

@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -13,6 +14,8 @@ from starlette.responses import JSONResponse, Response
 
 from bitrix_app.core.call import Call
 from bitrix_app.core.events import Direction
+from bitrix_app.core.jobs import Job
+from bitrix_app.core.mapping import is_missed
 from bitrix_app.logs import redact_secrets
 from bitrix_app.numbers import read_number
 from bitrix_app.web import call_view
@@ -20,8 +23,10 @@ from bitrix_app.web.call_view import People, belongs_to, call_json, people_of
 from bitrix_app.web.deps import WebDeps
 from bitrix_app.web.pages import iso, render, wants_html
 from bitrix_app.web.problems import Problem
+from bitrix_app.web.retry_view import Reader
 from bitrix_app.web.session import Visit, visit
 from bitrix_app.web.shell import shell
+from bitrix_app.web.start_view import entry_of, is_manager, joined_json, start_json
 from bitrix_app.words import Words
 
 PAGE: Final = 50
@@ -39,7 +44,7 @@ class Calls:
     async def list(self, request: Request) -> Response:
         """`GET /calls?cursor=&limit=`."""
         seen = await visit(request, self._deps)
-        limit = _limit(request.query_params.get("limit"))
+        limit = read_limit(request.query_params.get("limit"))
         page = await self.page(seen, limit, read_cursor(request.query_params.get("cursor")))
         if wants_html(request):
             return render("calls.html", shell(self._deps, seen, "calls") | page)
@@ -63,7 +68,7 @@ class Calls:
                     if len(found) == limit:
                         more = more or call is not batch[-1]
                         break
-        items = [call_json(call, await store.lane(member, call.id), words) for call in found]
+        items = [await self._json(seen, call, await store.lane(member, call.id), people) for call in found]
         return {
             "items": items,
             "next": write_cursor(before) if before is not None and more else None,
@@ -76,7 +81,14 @@ class Calls:
         story = await self.story(seen, request.path_params["id"])
         if wants_html(request):
             return self.page_of(seen, story)
-        return JSONResponse({key: value for key, value in story.items() if key != "people"})
+        return JSONResponse(_told(story))
+
+    async def started(self, seen: Visit, call: Call, *, joined: bool) -> dict[str, Any]:
+        """The call for whoever pressed, with `start` as this press found it."""
+        story = await self.story(seen, call.id)
+        if joined:
+            story["start"] = joined_json(story["start"], Words(seen.session.language))
+        return _told(story)
 
     def page_of(self, seen: Visit, story: dict[str, Any]) -> Response:
         """The page of one call."""
@@ -89,10 +101,10 @@ class Calls:
         words = Words(seen.session.language)
         people = people_of(await store.snapshot(member, "agents"), words)
         call = await store.call(member, call_id)
-        if call is None or not may_see(call, seen, people):
+        if call is None or not may_open(call, seen, people):
             raise Problem.not_found()
         jobs = await store.lane(member, call.id)
-        story = call_json(call, jobs, words)
+        story = await self._json(seen, call, jobs, people)
         for step, job in zip(story["steps"], jobs, strict=True):
             attempts = await store.attempts(member, job.id)
             step["history"] = [call_view.attempt_json(attempt, words) for attempt in attempts]
@@ -107,9 +119,24 @@ class Calls:
         story["people"] = people
         return story
 
+    async def _json(self, seen: Visit, call: Call, jobs: Sequence[Job], people: People) -> dict[str, Any]:
+        entry = await entry_of(self._deps.store, call, seen)
+        reader = Reader(seen, people, people.words, self._deps.clock.now())
+        return call_json(call, jobs, people.words, start_json(call, entry, reader))
+
 
 def may_see(call: Call, seen: Visit, people: People) -> bool:
     return seen.session.is_admin or belongs_to(call, seen.session.user_id, people)
+
+
+def may_open(call: Call, seen: Visit, people: People) -> bool:
+    """What stands on the list of calls to make can be opened by whoever manages that list."""
+    listed = call.dial is not None or is_missed(call)
+    return may_see(call, seen, people) or (is_manager(seen) and listed)
+
+
+def _told(story: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in story.items() if key != "people"}
 
 
 def _number_reason(call: Call, seen: Visit) -> str | None:
@@ -138,7 +165,8 @@ def read_cursor(text: str | None) -> tuple[float, str] | None:
     return at, call_id
 
 
-def _limit(text: str | None) -> int:
+def read_limit(text: str | None) -> int:
+    """How many are wanted. Raises 400."""
     if not text:
         return PAGE
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= MOST:

@@ -26,6 +26,11 @@ PAGE_TEXTS: Final[Mapping[str, str]] = MappingProxyType(
         "saved": mark("Saved"),
         "asked": mark("Done. It is being carried out; this page shows how it goes."),
         "refused": mark("Nothing was changed. Please look at the fields marked in red."),
+        "calling": mark("Asking Unitalk to start the call…"),
+        "closed": mark("Closed. For ten seconds this can be undone."),
+        "undo": mark("Undo"),
+        "listed": mark("On the list of calls to make"),
+        "changed": mark("Changed."),
     }
 )
 """What page.js says."""

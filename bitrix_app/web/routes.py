@@ -12,6 +12,7 @@ from bitrix_app.core.store import StoreUnavailable
 from bitrix_app.web.agent_status import AgentStatuses
 from bitrix_app.web.agents import Agents
 from bitrix_app.web.app_page import AppPage
+from bitrix_app.web.call_start import CallStart
 from bitrix_app.web.calls import Calls
 from bitrix_app.web.campaigns import Campaigns
 from bitrix_app.web.deps import WebDeps
@@ -23,6 +24,8 @@ from bitrix_app.web.legal import Legal
 from bitrix_app.web.pages import STATIC
 from bitrix_app.web.problems import Problem, on_http_error, on_problem, on_store_unavailable
 from bitrix_app.web.renewal import Renewal
+from bitrix_app.web.retries import Retries
+from bitrix_app.web.retry_acts import RetryActs
 from bitrix_app.web.settings_page import SettingsPage
 from bitrix_app.web.webhooks import Webhooks
 
@@ -31,6 +34,8 @@ def routes(deps: WebDeps) -> list[BaseRoute]:
     """The table. `GET` answers `HEAD` too."""
     webhooks, installer, calls = Webhooks(deps), Installer(deps), Calls(deps)
     agents, campaigns, forbidden = Agents(deps), Campaigns(deps), DoNotCall(deps)
+    retries = Retries(deps)
+    acts = RetryActs(deps, retries, calls)
     app, settings, health, legal = (
         AppPage(deps, calls, campaigns),
         SettingsPage(deps),
@@ -48,7 +53,16 @@ def routes(deps: WebDeps) -> list[BaseRoute]:
         Route("/bitrix/app", app.look, methods=["GET"]),
         Route("/session", Renewal(deps).renew, methods=["POST"]),
         Route("/calls", calls.list, methods=["GET"]),
+        Route("/calls", CallStart(deps, calls).press, methods=["POST"]),
         Route("/calls/{id}", calls.one, methods=["GET"]),
+        Route("/retries", retries.list, methods=["GET"]),
+        Route("/retries/{id}", retries.one, methods=["GET"]),
+        Route("/retries/{id}/retry", acts.retry, methods=["POST"]),
+        Route("/retries/{id}/cancel", acts.cancel, methods=["POST"]),
+        Route("/retries/{id}/done", acts.done, methods=["POST"]),
+        Route("/retries/{id}/undo", acts.undo, methods=["POST"]),
+        Route("/retries/{id}/reschedule", acts.reschedule, methods=["POST"]),
+        Route("/retries/{id}/edit", acts.edit, methods=["POST"]),
         Route("/agents", agents.show, methods=["GET"]),
         Route("/agents/accept", agents.accept, methods=["POST"]),
         Route("/agents/repair", agents.repair, methods=["POST"]),

@@ -11,12 +11,14 @@ from zoneinfo import ZoneInfo
 from bitrix_app.core.agents import SOURCES
 from bitrix_app.core.dialer_templates import read_templates
 from bitrix_app.core.disposition_form import RuleFaults, read_rules
+from bitrix_app.core.hours import DAYS, read_days, read_spans
 from bitrix_app.core.mapping import MISSED_OWNERS, TRANSFER_OWNERS, group_key
 from bitrix_app.core.portal import PortalSettings
 from bitrix_app.core.stages import Stages
 from bitrix_app.numbers import COUNTRIES
 from bitrix_app.words import mark
 
+CALL_SWITCHES: Final = ("missed_callbacks", "repeat_starts")
 SWITCHES: Final = (
     "crm_create_in",
     "crm_create_out",
@@ -26,12 +28,14 @@ SWITCHES: Final = (
     "card_to_responsible",
     "status_sync",
     "fold_unanswered_dials",
+    *CALL_SWITCHES,
 )
 LINES: Final = 1000
 """External lines that a portal may name."""
 MANAGERS: Final = 100
 PACE: Final = (0.1, 20.0)
 """Requests per second that a portal may ask of its PBX (unitalk.md §1.2 asks for few)."""
+CALLBACK_MINUTES: Final = 7 * 24 * 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,9 @@ def read_change(
         faults["status_pause"] = mark("The words for working and for a pause must differ.")
     if faults:
         raise Faults(faults)
+    if {"hours", "client_hours"} & set(values) and not _ever_open(settings):
+        said = "No call could ever be made: the working hours and the clients' hours never meet."
+        raise Faults({"hours" if "hours" in values else "client_hours": said})
     return Change(settings, key)
 
 
@@ -195,6 +202,39 @@ def _templates(value: Any, _: frozenset[int]) -> dict[str, Any]:
     return dict(read_templates(value))
 
 
+def _hours(value: Any, _: frozenset[int]) -> dict[str, str]:
+    """Working hours by day; a closed day is left out."""
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        raise ValueError('It must be an object of days, as "mon": "09:00-18:00"; an empty one means always.')
+    days = {str(day).strip().lower(): text.strip()[:200] for day, text in value.items()}
+    read_days(days, "UTC")
+    return {day: days[day] for day in DAYS if days.get(day)}
+
+
+def _client_hours(value: Any, _: frozenset[int]) -> str:
+    """One span of each day, or nothing for the whole day."""
+    if not isinstance(value, str):
+        raise ValueError("It must be a text such as 08:00-21:00; an empty one means the whole day.")  # noqa: TRY004
+    if len(read_spans(value[:200])) > 1:
+        raise ValueError("Clients have one span of hours a day, such as 08:00-21:00.")
+    return value.strip()
+
+
+def _ever_open(settings: PortalSettings) -> bool:
+    """Whether the portal's hours and the clients' meet on any day, in one and the same zone."""
+    days = [read_spans(text) for text in settings.hours.values()]
+    clients = read_spans(settings.client_hours)
+    if not any(days) or not clients:
+        return True
+    return any(max(a, c) < min(b, d) for spans in days for a, b in spans for c, d in clients)
+
+
+def _minutes(value: Any, _: frozenset[int]) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= CALLBACK_MINUTES:
+        raise ValueError(f"It must be a number of minutes from 1 to {CALLBACK_MINUTES}.")
+    return value
+
+
 def _country(value: Any, _: frozenset[int]) -> str:
     if not isinstance(value, str) or value.upper() not in COUNTRIES:
         raise ValueError("This country is not known. Use two letters such as UA.")
@@ -248,5 +288,9 @@ _READERS: Final[Mapping[str, Callable[[Any, frozenset[int]], Any]]] = {
     "pbx_requests_per_second": _pace,
     "dialers": _dialers,
     "dialer_templates": _templates,
+    "hours": _hours,
+    "client_hours": _client_hours,
+    "callback_minutes": _minutes,
+    "managers": _users,
     **dict.fromkeys(SWITCHES, _switch),
 }

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from bitrix_app import agents
 from bitrix_app.core.chores import DIRECTORY_LANE, PROVE_KEY, agents_work, portal_work
 from bitrix_app.core.dialer_templates import DEFAULTS
-from bitrix_app.core.portal import Portal, PortalSettings, PortalState
+from bitrix_app.core.portal import Portal, PortalSettings, PortalState, Snapshot
 from bitrix_app.core.store import Unit, WebhookToken
 from bitrix_app.lines import SEEN
 from bitrix_app.web.abilities_view import abilities_json
@@ -88,6 +88,10 @@ STATUS_NOTE: Final = mark(
     "only, and the status cannot be read back. It is off by default. Switching it off leaves every status "
     "as it is in Unitalk."
 )
+CALL_SWITCH_WORDS: Final = {
+    "missed_callbacks": mark("Put clients who reached nobody on the list of calls to make"),
+    "repeat_starts": mark("Call again by itself when a call certainly did not ring"),
+}
 
 
 class SettingsPage:
@@ -141,6 +145,8 @@ class SettingsPage:
         if _bound(change.settings) != _bound(portal.settings):
             for lane, owed in portal_work()[:1]:  # the lines' names and the dialer's places are in Bitrix24
                 await unit.owe(portal.member_id, lane, (owed,), now)
+        if key != portal.unitalk_key:  # what Unitalk said of the earlier key must not hold up this one
+            await unit.save_snapshot(portal.member_id, Snapshot("pbx_state", now, ()))
         if key and key != portal.unitalk_key:
             await unit.owe(portal.member_id, DIRECTORY_LANE, (PROVE_KEY,), now)
         if saved.tells_statuses and _statuses_of(saved) != _statuses_of(portal):
@@ -153,7 +159,7 @@ class SettingsPage:
         values = await settings_json(self._deps, portal, Words(seen.session.language))
         if not wants_html(request):
             return JSONResponse(values)
-        texts = {"switch_words": SWITCH_WORDS, "settings": values}
+        texts = {"switch_words": SWITCH_WORDS, "call_switch_words": CALL_SWITCH_WORDS, "settings": values}
         return render("settings.html", shell(self._deps, replace(seen, portal=portal), "settings") | texts)
 
 
@@ -183,6 +189,10 @@ async def settings_json(deps: WebDeps, portal: Portal, words: Words) -> dict[str
         "status_sources": list(settings.status_sources),
         "status_note": words.say(STATUS_NOTE),
         "pbx_requests_per_second": settings.pbx_requests_per_second,
+        "hours": dict(settings.hours),
+        "client_hours": settings.client_hours,
+        "callback_minutes": settings.callback_minutes,
+        "managers": list(settings.managers),
         **{name: getattr(settings, name) for name in SWITCHES},
         **await dispositions_json(deps.store, portal, words),
         "unitalk_key": {"set": bool(portal.unitalk_key), "last4": portal.unitalk_key_last4},

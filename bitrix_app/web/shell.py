@@ -13,6 +13,7 @@ from bitrix_app.words import mark
 NAVIGATION: Final = (
     ("home", "/bitrix/app", mark("Overview"), False),
     ("calls", "/calls", mark("Calls"), False),
+    ("retries", "/retries", mark("Calls to make"), False),
     ("campaigns", "/campaigns", mark("Autodialer"), False),
     ("settings", "/settings", mark("Settings"), True),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from httpx import ASGITransport, AsyncClient
@@ -11,6 +12,7 @@ from loguru import logger
 
 from bitrix_app import logs
 from bitrix_app.web.routes import asgi
+from tests.web.calling import Office, office
 from tests.web.fakes import BASE, Stage, stage
 
 
@@ -36,3 +38,10 @@ def log() -> Iterator[io.StringIO]:
     handler = logger.add(write, level="TRACE", format="{message}")
     yield stream
     logger.remove(handler)
+
+
+@pytest.fixture
+async def here(tmp_path: Path) -> AsyncIterator[Office]:
+    """An office with a real store, for calling out."""
+    async with office(tmp_path) as one:
+        yield one

@@ -139,6 +139,12 @@ class FakeStore:
     async def snapshot(self, _portal: str, kind: str) -> Snapshot | None:
         return self.snapshots.get(kind)
 
+    async def save_snapshot(self, _portal: str, saved: Snapshot) -> None:
+        self.snapshots[saved.kind] = saved
+
+    async def intent(self, _portal: str, _intent_id: str) -> None:
+        """This store has no retry list; `tests.web.calling` has a real one."""
+
     async def calls(
         self, portal: str, *, limit: int = 50, before: tuple[float, str] | None = None
     ) -> Sequence[Call]:

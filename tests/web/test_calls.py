@@ -60,6 +60,7 @@ async def test_a_call_has_the_public_shape(web: AsyncClient, st: Stage) -> None:
                 "crm": {"type": "LEAD", "id": 1205},
                 "recording": {"state": "expected", "size": None, "media": None},
                 "drive": {"state": "none", "document": None, "recording": None},
+                "start": None,
                 "steps": [
                     {
                         "name": "register",

@@ -12,6 +12,7 @@ from bitrix_app.core.portal import PortalState
 from bitrix_app.web.routes import routes
 from bitrix_app.web.session import Role, SessionSigner
 from tests.web.fakes import ADMIN, AGENT, BASE, DOMAIN, KEY, MEMBER, OTHER, Stage, portal, sample, verified
+from tests.web.test_retry_acts import ACTS
 
 pytestmark = pytest.mark.anyio
 AUTH = sample("frame.app-page")["form"]["AUTH_ID"]
@@ -119,7 +120,8 @@ def test_every_address_is_known_to_these_tests(st: Stage) -> None:
     opened |= {"/health/live", "/health/ready", "/static", "/calls", "/calls/{id}"}
     opened |= {"/", "/legal/privacy", "/legal/license"}
     opened |= {path for path in paths_of(st) if path.startswith(("/campaigns/{", "/do-not-call"))}
-    opened |= {"/campaigns"}
+    opened |= {"/campaigns", "/retries", "/retries/{id}"}
+    opened |= {f"/retries/{{id}}/{act}" for act in [*ACTS, "undo"]}
     plain = {path.replace("{user_id:int}", "7").replace("{id}", "0") for path in paths_of(st) - opened}
     assert plain == {path for _, path in ADMIN_ONLY}
 

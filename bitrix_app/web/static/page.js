@@ -1,6 +1,7 @@
 // Every page of the frame: moves by fetch and history, copies, opens portal paths, fits its height.
 
 import { Bridge } from "./bridge.js";
+import { Calling } from "./retries.js";
 import { Api } from "./session.js";
 import { addRow, collect, showErrors } from "./settings.js";
 
@@ -12,7 +13,22 @@ const notice = document.getElementById("notice");
 
 function say(text) {
   notice.textContent = text;
+  notice.className = "banner attention";
   notice.hidden = !text;
+}
+
+/** Good news, with a button for as long as it makes sense. */
+function tell(text, button) {
+  say(text);
+  notice.className = "banner";
+  if (!button) return;
+  const press = document.createElement("button");
+  press.type = "button";
+  press.className = "small";
+  press.textContent = button.label;
+  press.addEventListener("click", button.act, { once: true });
+  notice.append(" ", press);
+  setTimeout(() => press.remove(), button.until);
 }
 
 /** fetch that speaks: `null` when there is nothing to go on with. */
@@ -107,6 +123,8 @@ async function save(form) {
   if (key.set) form.elements.unitalk_key.placeholder = `…${key.last4}`;
 }
 
+const calling = new Calling(ask, show, tell, TEXTS);
+
 document.addEventListener("click", (event) => {
   const target = event.target.closest("a[data-page], a[data-path], button");
   if (!target || event.ctrlKey || event.metaKey || event.shiftKey) return;
@@ -119,13 +137,18 @@ document.addEventListener("click", (event) => {
   } else if (target.dataset.copy) copy(target);
   else if (target.dataset.rotate) rotate(target);
   else if (target.dataset.post) post(target);
+  else if (target.dataset.retry) calling.retry(target);
   else if (target.hasAttribute("data-add-row")) addRow(target.form);
   else if (target.hasAttribute("data-remove-row")) target.closest("tr").remove();
 });
 document.addEventListener("submit", (event) => {
-  if (!event.target.matches("[data-settings]")) return;
+  const form = event.target;
+  if (!form.matches("[data-settings], [data-call], [data-act], [data-filter]")) return;
   event.preventDefault();
-  save(event.target);
+  if (form.matches("[data-settings]")) save(form);
+  else if (form.matches("[data-call]")) calling.call(form);
+  else if (form.matches("[data-act]")) calling.act(form);
+  else calling.filter(form);
 });
 window.addEventListener("popstate", (event) => {
   show(event.state?.address || "/bitrix/app", { push: false });
