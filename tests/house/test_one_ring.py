@@ -149,6 +149,7 @@ OWN_ROW = Fate(lost=(False, False, True), meta=(False, False, False), row_after=
 @example(fates=[Fate()], acts=[("click", 0, 0), ("take", 0, 3), ("crash", 2, 0)])
 @example(fates=[SILENT], acts=[("click", 0, 0), ("work", 0, 4), ("pass", 6, 6), ("now", 0, 0)])
 @example(fates=[BARE], acts=[("click", 0, 0)])
+@example(fates=[Fate(inner_leg=True)], acts=[("click", 0, 0)])
 @example(
     fates=[Fate(), OWN_ROW, Fate()],
     acts=[("click", 0, 0), ("click", 0, 1), ("work", 0, 5), ("leave", 6, 0)],
