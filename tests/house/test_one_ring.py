@@ -138,7 +138,12 @@ ANY: Any = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 SILENT = Fate(lost=(True, True, True), row_after=NEVER)
 BARE = Fate(
-    lateness=(40.0, 0.1, 40.0), meta=(False, False, False), row_after=1.0, row_meta=False, row_id=True
+    talks=False,
+    lateness=(40.0, 0.1, 40.0),
+    meta=(False, False, False),
+    row_after=1.0,
+    row_meta=False,
+    row_id=True,
 )
 OWN_ROW = Fate(lost=(False, False, True), meta=(False, False, False), row_after=1.0, row_id=True)
 
