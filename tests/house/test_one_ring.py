@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bitrix_app.core.store import Store
@@ -136,8 +136,29 @@ def check(place: Place, fates: list[Fate], acts: list[tuple[str, int, int]]) -> 
 ANY: Any = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
+SILENT = Fate(lost=(True, True, True), row_after=NEVER)
+BARE = Fate(
+    talks=False,
+    lateness=(40.0, 0.1, 40.0),
+    meta=(False, False, False),
+    row_after=1.0,
+    row_meta=False,
+    row_id=True,
+)
+OWN_ROW = Fate(lost=(False, False, True), meta=(False, False, False), row_after=1.0, row_id=True)
+
+
 @settings(max_examples=150, **ANY)
 @given(fates=FATES, acts=ACTS)
+@example(fates=[SILENT], acts=[("click", 0, 0), ("take", 0, 0), ("crash", 0, 0)])
+@example(fates=[Fate()], acts=[("click", 0, 0), ("take", 0, 3), ("crash", 2, 0)])
+@example(fates=[SILENT], acts=[("click", 0, 0), ("work", 0, 4), ("pass", 6, 6), ("now", 0, 0)])
+@example(fates=[BARE], acts=[("click", 0, 0)])
+@example(fates=[Fate(inner_leg=True)], acts=[("click", 0, 0)])
+@example(
+    fates=[Fate(), OWN_ROW, Fate()],
+    acts=[("click", 0, 0), ("click", 0, 1), ("work", 0, 5), ("leave", 6, 0)],
+)
 def test_one_wish_is_one_ring_whatever_happens_in_between(
     place: Place, fates: list[Fate], acts: list[tuple[str, int, int]]
 ) -> None:
