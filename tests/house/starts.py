@@ -14,11 +14,12 @@ from datetime import datetime
 from typing import Any, Final, cast
 from zoneinfo import ZoneInfo
 
+from bitrix_app.core import cards
 from bitrix_app.core.call import Call
 from bitrix_app.core.commands import Hide, Notify
 from bitrix_app.core.dial import OPEN, DialState, Origin
 from bitrix_app.core.errors import AnswerLost, Forbidden, NotSent, Refused, Trouble, Unavailable
-from bitrix_app.core.events import Done, Finished, Registered
+from bitrix_app.core.events import CardsHidden, Done, Finished, Registered
 from bitrix_app.core.intent import Intent, Wrong
 from bitrix_app.core.intent_store import IntentFilter
 from bitrix_app.core.jobs import Job, JobState, Moot
@@ -369,9 +370,13 @@ class World:
                 self.finished.add(call.bitrix_call_id)
                 return Finished(1, "LEAD", 5, call.user_id or 7)
             case "hide":
-                if isinstance(job.command, Hide) and job.command.users and call.bitrix_call_id:
+                assert isinstance(job.command, Hide)
+                if call.finished or call.bitrix_call_id is None:
+                    raise Moot("Bitrix24 shows no card of this call")
+                extensions, users = cards.to_hide(call, job.command)
+                if users:
                     self.hidden.add(call.bitrix_call_id)
-                return Done(job.key)
+                return CardsHidden(extensions, users)
             case "show":
                 return Done(job.key)
         raise AssertionError(f"nobody expected {job.kind}")
