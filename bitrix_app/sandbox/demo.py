@@ -12,7 +12,7 @@ import signal
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
@@ -22,8 +22,9 @@ from rich.console import Console
 from bitrix_app import logs
 from bitrix_app.app import House, compose
 from bitrix_app.clock import SystemClock
+from bitrix_app.core.chores import portal_work
 from bitrix_app.core.ports import Clock, HttpRequest
-from bitrix_app.core.store import StoreUnavailable
+from bitrix_app.core.store import StoreUnavailable, Unit
 from bitrix_app.gateway import HttpGateway
 from bitrix_app.sandbox.demo_clients import add_demo_clients
 from bitrix_app.sandbox.fault_buttons import calls_out, fault_panel
@@ -74,6 +75,7 @@ async def run_demo(port: int) -> None:
                 _say.print("  Clients named “Call me: …” show what becomes of a call that you start there.")
             _say.print("  Ctrl-C stops everything; nothing is kept.")
             _say.print()
+            await _choose_dialer(up)
             traffic = Traffic(up.pbx, clients=_clients())
             calls = asyncio.create_task(traffic.run())
             stranger = asyncio.create_task(_unknown_phone(up))
@@ -84,6 +86,23 @@ async def run_demo(port: int) -> None:
                 stranger.cancel()
                 await asyncio.gather(calls, stranger, return_exceptions=True)
                 _say.print("Stopping …")
+
+
+async def _choose_dialer(up: Stage) -> None:
+    """What an administrator does on the page of the autodialer: its places in Bitrix24 then appear."""
+    store, now = up.house.store, up.house.clock.now()
+
+    async def work(unit: Unit) -> None:
+        portal = await unit.portal(up.portal.world.member_id)
+        if portal is None:
+            return
+        settings = replace(portal.settings, dialers=tuple(str(number) for number in up.pbx.dialers))
+        await unit.save_portal(replace(portal, settings=settings))
+        for lane, owed in portal_work()[:1]:
+            await unit.owe(portal.member_id, lane, (owed,), now)
+
+    await store.transact(work)
+    up.house.worker.nudge(up.portal.world.member_id)
 
 
 async def _unknown_phone(up: Stage) -> None:
