@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from bitrix_app.core.advance import Owed
 from bitrix_app.core.commands import Notify, Priority
+from bitrix_app.words import mark
 
 NOTICES_LANE: Final = "portal:notices"
 SAMPLE: Final = 600
@@ -46,13 +47,13 @@ def sentence(kind: str, name: str, event: str) -> str:
 def notice_of_finding(finding: Mapping[str, Any]) -> Owed:
     """One notice for one finding, for the administrators."""
     sample = json.dumps(finding["sample"], ensure_ascii=False).replace("[", "(").replace("]", ")")
-    text = f"{finding['finding']} {MENDS[finding['kind']]} {sample[:SAMPLE]}"
+    text = f"{finding['finding']}\n{MENDS[finding['kind']]}\n{sample[:SAMPLE]}"
     return _notice(f"drift:{finding['key']}", text)
 
 
 def notice_of_more(count: int, at: float) -> Owed:
     """Instead of a flood: the rest stands in the settings."""
-    text = (
+    text = mark(
         f"The PBX sends {count} more things that we do not know. They are listed in the settings of Unitalk."
     )
     return _notice(f"drift:more:{int(at)}", text)
@@ -60,16 +61,22 @@ def notice_of_more(count: int, at: float) -> Owed:
 
 def notice_of_zone(zone: str, hours: int, proposed: str | None, count: int) -> Owed:
     """The PBX's clock is `hours` away from `zone`, by its last `count` calls."""
-    text = (
-        f"The PBX's clock is probably not in the time zone {zone}: its last {count} calls ended"
-        f" {abs(hours)} h {'later' if hours > 0 else 'earlier'} than its events say, so calls are shown"
-        " at a wrong time. "
-    )
-    if proposed:
-        text += f"Set the time zone of the PBX to {proposed} in the settings of Unitalk."
+    off = abs(hours)
+    if hours > 0:
+        found = mark(
+            f"The PBX's clock is probably not in the time zone {zone}: its last {count} calls ended"
+            f" {off} h later than its events say, so calls are shown at a wrong time."
+        )
     else:
-        text += "Set the time zone of the PBX in the settings of Unitalk."
-    return _notice("timezone", text)
+        found = mark(
+            f"The PBX's clock is probably not in the time zone {zone}: its last {count} calls ended"
+            f" {off} h earlier than its events say, so calls are shown at a wrong time."
+        )
+    if proposed:
+        mend = mark(f"Set the time zone of the PBX to {proposed} in the settings of Unitalk.")
+    else:
+        mend = mark("Set the time zone of the PBX in the settings of Unitalk.")
+    return _notice("timezone", f"{found}\n{mend}")
 
 
 def _notice(tag: str, message: str) -> Owed:

@@ -24,6 +24,7 @@ from bitrix_app.core.portal import Portal
 from bitrix_app.core.store import Unit
 from bitrix_app.core.transition import Owed
 from bitrix_app.permits import decent_hours, working_hours
+from bitrix_app.words import mark
 
 LANE: Final = "intent:"
 REDIAL: Final = "redial"
@@ -87,10 +88,14 @@ class RetryList:
         await self.replan(unit, later)
         if level == 1:
             people: tuple[int | None, ...] = (entry.agent,) if entry.agent is not None else ()
-            text = f"The client {entry.number} called and was not called back in time. Anybody may call now."
+            text = mark(
+                f"The client {entry.number} called and was not called back in time. Anybody may call now."
+            )
         else:
             people = portal.settings.managers or (None,)
-            text = f"The client {entry.number} called and nobody has called back. A manager has to look."
+            text = mark(
+                f"The client {entry.number} called and nobody has called back. A manager has to look."
+            )
         owed = [
             Owed(
                 f"notify:overdue:{level}:{user or 'admins'}",

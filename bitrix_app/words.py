@@ -144,4 +144,6 @@ def _retold(language: str, text: str, depth: int) -> str:
         if pattern.core in text and (found := pattern.shape.fullmatch(text)):
             values = {gap: _retold(language, value, depth - 1) for gap, value in found.groupdict().items()}
             return book.translations.gettext(pattern.msgid).format(**values)
+    if "\n" in text:  # several texts of ours below one another: a notice and what to do about it
+        return "\n".join(_retold(language, line, depth) for line in text.split("\n"))
     return text

@@ -82,7 +82,7 @@ def _check(name: str, template: Any) -> None:
     gaps = set(_gaps(template))
     known = {"dialer"} | (_OF_PHONE if name == "add_phones" else set())
     if unknown := sorted(gaps - known):
-        raise BadTemplate(f"{name}: the placeholder {{{unknown[0]}}} is not known.")
+        raise BadTemplate(f"{name}: the placeholder «{unknown[0]}» is not known.")
     if "dialer" not in gaps:
         raise BadTemplate(f"{name}: the placeholder {{dialer}} is missing.")
     if name == "add_phones":

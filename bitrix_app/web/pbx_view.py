@@ -7,9 +7,10 @@ from typing import Any
 from bitrix_app.core.portal import Portal
 from bitrix_app.core.store import Store
 from bitrix_app.web.pages import iso
+from bitrix_app.words import Words
 
 
-async def pbx_json(store: Store, portal: Portal) -> dict[str, Any]:
+async def pbx_json(store: Store, portal: Portal, words: Words) -> dict[str, Any]:
     """`drift`, `timezone_check`, `pbx_structure` (what the PBX answers) and `pbx_events` (what it sends)."""
     member = portal.member_id
     drift = await store.snapshot(member, "drift")
@@ -18,7 +19,7 @@ async def pbx_json(store: Store, portal: Portal) -> dict[str, Any]:
     return {
         "drift": [
             {
-                "finding": item["finding"],
+                "finding": words.retell(item["finding"]),
                 "kind": item["kind"],
                 "name": item["name"],
                 "event": item["event"],

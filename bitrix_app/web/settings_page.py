@@ -205,7 +205,7 @@ async def settings_json(deps: WebDeps, portal: Portal, words: Words) -> dict[str
         ],
         "agents_at": iso(snapshot.taken_at) if snapshot else None,
         "abilities": abilities_json(portal, await deps.store.snapshot(portal.member_id, "abilities"), words),
-        **await pbx_json(deps.store, portal),
+        **await pbx_json(deps.store, portal, words),
     }
 
 

@@ -168,6 +168,8 @@ def without_texts(data: Any) -> Any:
             "used_for",
             "without",
             "status_codes",
+            "status_note",
+            "finding",
         )
         return {key: without_texts(item) for key, item in data.items() if key not in texts_for_people}
     return data

@@ -36,6 +36,9 @@ SPEAKERS: Final[dict[str, tuple[int, ...]]] = {
     "Moot": (0,),
     "GiveUp": (0,),
     "cls": (2, 3),
+    "Wrong": (1,),
+    "Failure": (2, 3),
+    "JobError": (2, 3),
     "stop_jobs": (1,),
     "_ask": (1, 2),
     "RuleFaults": (0,),
@@ -47,11 +50,25 @@ SPEAKERS: Final[dict[str, tuple[int, ...]]] = {
     **dict.fromkeys(TROUBLES, (0,)),
 }
 """Functions and classes whose arguments (by place) are read by people sooner or later."""
-FORMS: Final = ("web", "addresses.py", "disposition_form.py")
+FORMS: Final = ("web", "addresses.py", "disposition_form.py", "hours.py")
 """Where a `ValueError` is worded for people: beside a form's field, or quoted in a refusal."""
 KEYWORDS: Final = frozenset({"hint", "note", "skipped", "detail", "message"})
 VARIABLES: Final = frozenset(
-    {"note", "hint", "default_hint", "said", "faults", "FAILED_REASON", "TITLES", "STATUS_CODES"}
+    {
+        "note",
+        "late",
+        "hint",
+        "default_hint",
+        "said",
+        "faults",
+        "ONLY_ONE",
+        "FAILED_REASON",
+        "TITLES",
+        "STATUS_CODES",
+        "SENTENCES",
+        "MENDS",
+        "_HINTS",
+    }
 )
 """Variables and tables whose values are texts."""
 

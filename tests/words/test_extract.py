@@ -34,6 +34,18 @@ def found(source: str, file: str = "bitrix_app/lanes.py") -> list[str]:
         ('FAILED_REASON: Final = MappingProxyType({Outcome.BUSY: "Busy"})', ["Busy"]),
         ('Problem(404, "not_found", "Not found", "Nothing here.")', ["Not found", "Nothing here."]),
         ('Refused(trouble.message)\nRefused("")\nRefused(f"{a}: {b}")', []),
+        ('raise Wrong("PAST", "This time is over.")', ["This time is over."]),
+        (
+            'LOST: Final = Failure("LOST", "timeout", "It was lost.", "Wait.", "nobody")',
+            ["It was lost.", "Wait."],
+        ),
+        ('Failure(event.code, "unknown", event.message)', []),
+        (
+            'JobError("DIVERGED", "availability", "No answer.", "It is tried again.")',
+            ["No answer.", "It is tried again."],
+        ),
+        ('late = f"The end came after all: {outcome}"', ["The end came after all: {outcome}"]),
+        ('SENTENCES: Final = MappingProxyType({"event": "An event {name}."})', ["An event {name}."]),
         ('faults["stage"] = f"There is no stage {rule.stage}."', ["There is no stage {stage}."]),
         ('faults[name] = str(fault)\nseen["stage"] = "none of ours"', []),
         ('Rule(id="x", name=f"Busy: {stages[0].name}")\nOther(name="x y")', ["Busy: {name}"]),
@@ -47,6 +59,7 @@ def test_texts_are_found_where_people_will_read_them(source: str, msgids: list[s
 def test_a_value_error_is_a_text_only_where_a_form_shows_it() -> None:
     source = 'raise ValueError("It must be true or false.")'
     assert found(source, "bitrix_app/web/settings_form.py") == ["It must be true or false."]
+    assert found(source, "bitrix_app/core/hours.py") == ["It must be true or false."]
     assert found(source) == []
 
 

@@ -9,13 +9,17 @@ from pathlib import Path
 import pytest
 from loguru import logger
 
-from bitrix_app import vocabulary, words
+from bitrix_app import findings, vocabulary, words
 from bitrix_app.core import campaigns, commands, dialers, errors
 from bitrix_app.core.call import Recording
+from bitrix_app.core.dialling import NOBODY, UNTRACED
 from bitrix_app.core.events import Direction
+from bitrix_app.core.intent import OVERDUE
 from bitrix_app.core.jobs import JobState
 from bitrix_app.core.lifecycle import Phase
 from bitrix_app.core.outcome import FAILED_REASON, Outcome
+from bitrix_app.core.permit import KEY_REFUSED, NOT_CONNECTED, PORTAL_WAITS
+from bitrix_app.starting import LOST, STALE, UNREACHABLE
 from bitrix_app.words import LANGUAGES, Words, spoken
 from tests.words.extract import texts
 
@@ -89,6 +93,41 @@ def test_two_sentences_of_one_note_are_both_retold() -> None:
         told = Words("uk").retell(f"{first} {newer}")
         assert told == f"{Words('uk').retell(first)} {Words('uk').retell(newer)}"
         assert not re.search("[a-z]{3}", told.replace("stageId", ""))
+
+
+def test_a_notice_of_several_lines_is_retold_line_by_line() -> None:
+    notice = f"{KEY_REFUSED.message}\n{KEY_REFUSED.hint}\n(sample 1)"
+    told = Words("uk").retell(notice).split("\n")
+    assert told == [
+        Words("uk").retell(KEY_REFUSED.message),
+        Words("uk").retell(KEY_REFUSED.hint),
+        "(sample 1)",
+    ]
+    assert told[0] != KEY_REFUSED.message
+
+
+@pytest.mark.parametrize("language", ["uk", "ru"])
+def test_the_reason_why_a_call_was_not_started_reaches_the_agent_in_his_language(language: str) -> None:
+    failures = [UNTRACED, NOBODY, NOT_CONNECTED, PORTAL_WAITS, KEY_REFUSED, OVERDUE, LOST, STALE, UNREACHABLE]
+    for failure in failures:
+        notice = f"The call to +380671112233 was not started.\n{failure.message}\n{failure.hint}"
+        told = Words(language).retell(notice)
+        assert "+380671112233" in told
+        assert not re.search("[A-Za-z]", told.replace("Unitalk", "").replace("API", "").replace("CRM", ""))
+
+
+def test_what_the_watch_over_the_pbx_finds_is_told_in_the_portals_language() -> None:
+    found = {
+        "finding": findings.sentence("field", "x1", "y2"),
+        "kind": "field",
+        "key": "k",
+        "sample": {"x1": 1},
+    }
+    zones = [findings.notice_of_zone("Europe/Kyiv", hours, None, 9) for hours in (3, -3)]
+    for owed in (findings.notice_of_finding(found), findings.notice_of_more(4, 0.0), *zones):
+        assert isinstance(owed.command, commands.Notify)
+        told = Words("uk").retell(owed.command.message)
+        assert not re.search("[A-Za-z]{3}", told.replace("Unitalk", "").replace("Europe/Kyiv", "")), told
 
 
 def test_a_vendors_own_words_stay_as_they_came() -> None:
