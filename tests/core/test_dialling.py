@@ -194,7 +194,7 @@ def test_the_history_is_read_three_times_then_late_then_never() -> None:
 
 
 def test_a_second_press_hides_its_card_and_is_never_finished() -> None:
-    joined = join(start(), replace(start(), id="first"), NOW)
+    joined = join(start(carded_users=(7,), shown_users=(7,)), replace(start(), id="first"), NOW)
     assert [owed.command for owed in joined.owed] == [Hide(users=(7,))]
     assert joined.call.dial is not None
     assert (joined.call.dial.joined, joined.call.phase) == ("first", Phase.CLOSED)
