@@ -219,6 +219,13 @@ _ERASE: Final = {
     "jobs": ("erase", "erase_attempts", "erase_wakes"),
     "portals": ("delete_pairs", "erase_webhook_tokens", "erase_snapshots", "erase_level"),
     "requests": ("erase",),
+    "reconcile": (
+        "erase_rows",
+        "erase_compared",
+        "erase_differences",
+        "erase_outages",
+        "erase_filed",
+    ),
 }
 
 

@@ -19,6 +19,7 @@ from storage import graph, portals, rows
 from storage.intents import IntentRows
 from storage.portals import PortalBook
 from storage.queries import load
+from storage.reconcile import ReconcileRows
 
 T = TypeVar("T")
 
@@ -50,7 +51,7 @@ def drive(work: Callable[[Unit], Awaitable[T]], unit: Unit) -> T:
     )
 
 
-class SqliteUnit(IntentRows):
+class SqliteUnit(IntentRows, ReconcileRows):
     """See `core.store.Unit`."""
 
     def __init__(self, db: sqlite3.Connection, book: PortalBook) -> None:

@@ -210,6 +210,32 @@ class RefreshTokens(Command):
     kind = "refresh_tokens"
 
 
+@dataclass(frozen=True, slots=True)
+class ReconcileHistory(Command):
+    """Read the PBX's history against our calls (unitalk.md §4.4)."""
+
+    kind = "reconcile_history"
+    platform = "unitalk"
+
+
+@dataclass(frozen=True, slots=True)
+class CompareCalls(Command):
+    """Compare our written calls with Bitrix24's statistics (bitrix24.md §6.9)."""
+
+    kind = "compare_calls"
+    before: float = 0.0
+    """Unix seconds: calls last compared before it are due again; 0: only those never compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileLedger(Command):
+    """Put one day's ledger on Drive (bitrix24.md §8)."""
+
+    kind = "file_ledger"
+    day: str = ""
+    """YYYY-MM-DD in the PBX's zone."""
+
+
 _KINDS: dict[str, type[Command]] = {
     c.kind: c
     for c in (
@@ -232,6 +258,9 @@ _KINDS: dict[str, type[Command]] = {
         RefreshDirectory,
         AcceptDirectory,
         RefreshTokens,
+        ReconcileHistory,
+        CompareCalls,
+        FileLedger,
     )
 }
 

@@ -18,6 +18,7 @@ from bitrix_app.core.call import Call
 from bitrix_app.core.intent_store import IntentReader, IntentUnit
 from bitrix_app.core.jobs import Attempt, Job, JobError, JobState
 from bitrix_app.core.portal import Portal, Snapshot, TokenPair
+from bitrix_app.core.reconcile_store import ReconcileReader, ReconcileUnit
 from bitrix_app.core.record_memory import Past
 from bitrix_app.core.repair import Repair
 
@@ -47,7 +48,7 @@ class Receipt:
 
     portal: str
     source: str
-    """`unitalk` or `bitrix24`."""
+    """`unitalk`, `bitrix24`, or `history` for a row of the PBX's history."""
     digest: str
     body: bytes
     received_at: float
@@ -97,7 +98,7 @@ class WebhookToken:
     uses: int = 0
 
 
-class Unit(IntentUnit, Protocol):
+class Unit(IntentUnit, ReconcileUnit, Protocol):
     """Verbs inside one transaction."""
 
     async def receive(self, receipt: Receipt) -> int | None:
@@ -211,7 +212,7 @@ class Unit(IntentUnit, Protocol):
         ...
 
 
-class Store(IntentReader, Protocol):
+class Store(IntentReader, ReconcileReader, Protocol):
     """Verbs that are transactions of their own. All times unix seconds."""
 
     async def transact(self, work: Callable[[Unit], Awaitable[T]]) -> T:

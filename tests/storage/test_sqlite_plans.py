@@ -13,7 +13,7 @@ import pytest
 from storage import graph, migrate
 from storage.queries import load
 
-SUBJECTS = ("receipts", "calls", "jobs", "portals", "repairs", "requests", "sealed", "intents")
+SUBJECTS = ("receipts", "calls", "jobs", "portals", "repairs", "requests", "sealed", "intents", "reconcile")
 SMALL = {
     ("portals", "all"),
     ("portals", "webhook_index"),
