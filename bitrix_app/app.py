@@ -23,6 +23,7 @@ from bitrix_app.bitrix.servers import AuthServers
 from bitrix_app.bitrix.tokens import TokenRefresher
 from bitrix_app.check import KINDS, Check, Report
 from bitrix_app.clock import SystemClock
+from bitrix_app.comparing import Comparing
 from bitrix_app.core.ports import Clock, Http
 from bitrix_app.core.store import Store, StoreUnavailable
 from bitrix_app.desk import Desk, new_call_id
@@ -32,12 +33,16 @@ from bitrix_app.gateway import HttpGateway
 from bitrix_app.hearing import Calls, Hearers
 from bitrix_app.intake import Intake
 from bitrix_app.lanes import PortalLanes
+from bitrix_app.ledgers import LedgerFiling
 from bitrix_app.limiters import Limiters
 from bitrix_app.lines import Lines
 from bitrix_app.moving import Moving
-from bitrix_app.outbox import Outbox
+from bitrix_app.outages import Outages
+from bitrix_app.outbox import Outbox, Room
 from bitrix_app.owners import Owners
 from bitrix_app.portals import Portals, Prefill
+from bitrix_app.reconcile import Reconciler
+from bitrix_app.reconciling import Reconciling
 from bitrix_app.recorder import Recorder
 from bitrix_app.records import Records
 from bitrix_app.serving import listen, serving
@@ -65,6 +70,7 @@ class House:
     store: Store
     worker: Worker
     clock: Clock
+    reconciler: Reconciler
 
 
 def spool_beside(database_url: str) -> Path:
@@ -123,15 +129,23 @@ async def compose(
         directory = Directory(store, client, clock)
         source = RecordingSource(settings.unitalk_recording_hosts, settings.allow_loopback)
         spool = spool_beside(database_url)
-        filing = Filing(http, client, Drive(client), clock, spool, source, watch.fetched)
+        drive = Drive(client)
+        filing = Filing(http, client, drive, clock, spool, source, watch.fetched)
         addresses = Addresses(events=f"{base_url}/bitrix/events", app=f"{base_url}/bitrix/app")
         lines = Lines(store, clock)
         upkeep = Upkeep(store, clock, client, refresher, directory, lines, pbx, addresses)
         owners = Owners(client, directory, clock)
         records, moving = Records(store, client), Moving(client)
         starting = Starting(store, clock, pbx, directory, owners)
-        outbox = Outbox(client, directory, owners, lines, filing, moving, upkeep, clock, records, [starting])
         desk = Desk(new_call_id)
+        reconciler, outages = Reconciler(store, clock, pbx, desk, nudge), Outages(store, clock, nudge)
+        rooms: list[Room] = [
+            starting,
+            Reconciling(store, clock, reconciler, outages),
+            Comparing(store, clock, client, desk),
+            LedgerFiling(store, clock, drive),
+        ]
+        outbox = Outbox(client, directory, owners, lines, filing, moving, upkeep, clock, records, rooms)
 
         def forget(portal: str) -> None:
             refresher.forget(portal)
@@ -168,13 +182,15 @@ async def compose(
         )
         web = asgi(deps)
 
+        await outages.began()
         running = [
+            asyncio.create_task(outages.run(), name="heartbeat"),
             asyncio.create_task(worker.run(), name="worker"),
             asyncio.create_task(recorder.run(), name="recorder"),
             asyncio.create_task(watch.run(), name="watch"),
         ]
         try:
-            yield House(web, store, worker, clock)
+            yield House(web, store, worker, clock, reconciler)
         finally:
             await worker.stop()
             for task in running:

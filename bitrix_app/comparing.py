@@ -32,11 +32,22 @@ from bitrix_app.core.store import Store, Unit
 from bitrix_app.core.transition import Owed
 from bitrix_app.desk import Desk
 
-BATCHES: Final = 20
-"""Requests of one run; the next round goes on."""
+BATCHES: Final = 4
+"""Requests of one round, for they hold a place that other work may need; the next round goes on."""
 NEVER: Final = 1.0
-"""«Compared before» for calls that were never compared."""
+"""«Compared before» while only calls that were never compared are due."""
 OPEN: Final = (JobState.BLOCKED, JobState.WAITING, JobState.RUNNING, JobState.RETRYING)
+
+
+def due_before(snapshot: Snapshot | None) -> float:
+    """Unix seconds: calls that were last compared before it are due again, as each night sets it anew."""
+    item = snapshot.items[0] if snapshot and snapshot.items else {}
+    return float(item.get("before") or NEVER)
+
+
+async def compare_anew(unit: Unit, portal: Portal, now: float) -> None:
+    """The nightly comparison: all calls of the last two days are due again."""
+    await unit.save_snapshot(portal.member_id, Snapshot(COMPARED, now, ({"before": now},)))
 
 
 class Comparing:
@@ -54,7 +65,7 @@ class Comparing:
         """Compare what is due, at most `BATCHES` requests. Raises a `Trouble` branch."""
         if not isinstance(job.command, CompareCalls):
             raise Moot(f"nobody delivers {job.kind}")
-        before, now = max(job.command.before, NEVER), self._clock.now()
+        before, now = due_before(await self._store.snapshot(portal.member_id, COMPARED)), self._clock.now()
         compared = 0
         for _ in range(BATCHES):
             calls = await self._store.to_compare(
@@ -70,8 +81,12 @@ class Comparing:
         )
         if waiting:
             await self._unwritten(portal, waiting)
-        item = {"compared": compared, "unwritten": len(waiting)}
-        await self._store.save_snapshot(portal.member_id, Snapshot(COMPARED, self._clock.now(), (item,)))
+        await self._store.transact(lambda unit: self._stamp(unit, portal, compared, len(waiting)))
+
+    async def _stamp(self, unit: Unit, portal: Portal, compared: int, unwritten: int) -> None:
+        before = due_before(await unit.snapshot(portal.member_id, COMPARED))
+        item = {"before": before, "compared": compared, "unwritten": unwritten}
+        await unit.save_snapshot(portal.member_id, Snapshot(COMPARED, self._clock.now(), (item,)))
 
     async def _ask(self, portal: Portal, calls: Sequence[Call]) -> Mapping[str, list[Statistic] | Trouble]:
         """What the statistics have of each call, by our id; by CALL_ID what Bitrix24 registered itself."""
@@ -85,7 +100,9 @@ class Comparing:
         found: dict[str, list[Statistic] | Trouble] = {}
         for place, call in enumerate(calls):
             answer = answers[f"c{place}"]
-            found[call.id] = answer if isinstance(answer, Trouble) else statistics.read_statistics(answer.result)
+            found[call.id] = (
+                answer if isinstance(answer, Trouble) else statistics.read_statistics(answer.result)
+            )
         return found
 
     # --- written calls -----------------------------------------------------------------------------
@@ -165,7 +182,9 @@ class Comparing:
         call = await unit.call(portal.member_id, call_id)
         if call is None or call.finished or call.is_live or call.skipped:
             return
-        jobs = [j for j in await unit.lane_jobs(portal.member_id, call_id) if j.kind in ("register", "finish")]
+        jobs = [
+            j for j in await unit.lane_jobs(portal.member_id, call_id) if j.kind in ("register", "finish")
+        ]
         if any(job.state in OPEN for job in jobs):
             return  # somebody is at it
         if rows:

@@ -62,9 +62,7 @@ class Outages:
             except StoreUnavailable as away:
                 logger.warning("the heartbeat waits: {}", away.reason)
 
-    async def look(
-        self, portal: Portal, missed: Sequence[tuple[float, float]], covered_until: float
-    ) -> None:
+    async def look(self, portal: Portal, missed: Sequence[tuple[float, float]], covered_until: float) -> None:
         """After a reading of the history: `missed` are (start, end) of calls without any webhook."""
         now = self._clock.now()
         heard = await self._store.last_heard(portal.member_id)
@@ -85,9 +83,7 @@ class Outages:
     async def _tell(self, portal: Portal, outage: Outage, covered_until: float, now: float) -> None:
         if outage.told or outage.ended_at is None:
             return
-        rows = await self._store.recovered(
-            portal.member_id, outage.began_at - SLACK, outage.ended_at + SLACK
-        )
+        rows = await self._store.recovered(portal.member_id, outage.began_at - SLACK, outage.ended_at + SLACK)
         entries = entries_of(rows, await self._store.material_of(portal.member_id, rows))
         waiting = sum(1 for entry in entries if entry.standing is Standing.WAITING)
         if not may_tell(outage, covered_until, waiting, now):
@@ -111,8 +107,8 @@ class Outages:
 def _silence(portal: Portal, outage: Outage) -> Owed:
     """For the administrators, while it goes on: the addresses in the PBX's cabinet are theirs to mend."""
     said = (
-        f"Unitalk has sent no events since {_clock_of(portal, outage.began_at)}, though its history has calls."
-        " The calls are taken from the history meanwhile, some minutes late and without a card."
+        f"Unitalk has sent no events since {_clock_of(portal, outage.began_at)}, though its history has"
+        " calls. They are taken from the history meanwhile, some minutes late and without a card."
         " Check the event handlers in the Unitalk cabinet."
     )
     return Owed(f"notify:silence:{int(outage.began_at)}", Notify(_tag(outage), said), Priority.CRM)
@@ -133,7 +129,9 @@ def _recovered(portal: Portal, outage: Outage) -> list[Owed]:
         said = f"{count} calls from {begin} to {end} recovered, {needs} need you. The ledger tells which."
     people: tuple[int | None, ...] = portal.settings.managers or (None,)
     key = f"notify:outage:{int(outage.began_at)}"
-    return [Owed(f"{key}:{user or 'admins'}", Notify(_tag(outage), said, user), Priority.CRM) for user in people]
+    return [
+        Owed(f"{key}:{user or 'admins'}", Notify(_tag(outage), said, user), Priority.CRM) for user in people
+    ]
 
 
 def _tag(outage: Outage) -> str:

@@ -16,8 +16,8 @@ from typing import Any, Final
 from loguru import logger
 
 from bitrix_app.core.call import Call
-from bitrix_app.core.comparison import merged, two_ends
 from bitrix_app.core.comparison import Kind as DifferenceKind
+from bitrix_app.core.comparison import merged, two_ends
 from bitrix_app.core.events import Facts, PbxReport
 from bitrix_app.core.history import RECOVERED, SETTLED, How, SeenRow, Window, ends_differ, judge
 from bitrix_app.core.lifecycle import IllegalMove

@@ -227,9 +227,7 @@ class SqliteStore(ReconcileReading):
                     gone += step
         for portal in await self._reading.column(_L["portals"]):
             for name, days in (("rows", LEDGER_DAYS), ("differences", LEDGER_DAYS), ("compared", log_days)):
-                while step := await self._write(
-                    _L[f"prune_{name}"], (portal, now - days * _DAY, PRUNE_STEP)
-                ):
+                while step := await self._write(_L[f"prune_{name}"], (portal, now - days * _DAY, PRUNE_STEP)):
                     gone += step
         return gone + await self._write(_P["prune_webhook_tokens"], (now - receipts_days * _DAY,))
 

@@ -28,7 +28,8 @@ LEDGER_LANE: Final = "portal:ledger"
 RECONCILED: Final = "reconcile"
 """Snapshot: how far the PBX's history was read, and why not further."""
 COMPARED: Final = "compare"
-COMPARE_EVERY: Final = 900.0
+"""Snapshot: since when calls count as compared, and what the last round did."""
+COMPARE_EVERY: Final = 300.0
 
 PROVE_KEY: Final = Owed("directory:key", RefreshDirectory(), Priority.FINISH)
 """A new key of the PBX is tried at once. Its own name, for a refresh that runs already has the old one."""

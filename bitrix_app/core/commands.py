@@ -223,8 +223,6 @@ class CompareCalls(Command):
     """Compare our written calls with Bitrix24's statistics (bitrix24.md §6.9)."""
 
     kind = "compare_calls"
-    before: float = 0.0
-    """Unix seconds: calls last compared before it are due again; 0: only those never compared."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,7 +171,8 @@ def _counted(rows: Iterable[SeenRow]) -> list[tuple[SeenRow, bool]]:
 def _of_row(row: SeenRow, material: Material, again: bool) -> Entry:
     call = material.calls.get(row.call_id or "")
     if call is not None and not again:
-        return _of_call(call, material, Source.BOTH, row)
+        source = Source.HISTORY if row.how is How.CREATED else Source.BOTH
+        return _of_call(call, material, source, row)
     standing, code, note, who = _rowless(row, again)
     return Entry(
         started_at=row.started_at,
@@ -196,7 +197,9 @@ def _rowless(row: SeenRow, again: bool) -> tuple[Standing, str, str, str]:
         note = "Two rows of the PBX's history were found to be one call of ours."
         return Standing.UNEXPLAINED, "SAME_CALL_TWICE", note, "manager"
     if row.how is How.WAITING:
-        note = "It ended a short while ago; its events may still come. Otherwise it is taken from the history."
+        note = (
+            "It ended a short while ago; its events may still come. Otherwise it is taken from the history."
+        )
         return Standing.WAITING, "JUST_ENDED", note, "nobody"
     if row.how is How.FAILED:
         return Standing.NEEDS_PERSON, "ROW_FAILED", row.note, "admin"
