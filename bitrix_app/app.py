@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import random
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from loguru import logger
 from starlette.types import ASGIApp
@@ -24,6 +24,7 @@ from bitrix_app.bitrix.tokens import TokenRefresher
 from bitrix_app.check import KINDS, Check, Report
 from bitrix_app.clock import SystemClock
 from bitrix_app.comparing import Comparing
+from bitrix_app.control import NobodyThere, Refused, Say, ask, listening
 from bitrix_app.core.ports import Clock, Http
 from bitrix_app.core.store import Store, StoreUnavailable
 from bitrix_app.desk import Desk, new_call_id
@@ -33,7 +34,7 @@ from bitrix_app.gateway import HttpGateway
 from bitrix_app.hearing import Calls, Hearers
 from bitrix_app.intake import Intake
 from bitrix_app.lanes import PortalLanes
-from bitrix_app.ledgers import LedgerFiling
+from bitrix_app.ledger_filing import LedgerFiling
 from bitrix_app.limiters import Limiters
 from bitrix_app.lines import Lines
 from bitrix_app.moving import Moving
@@ -42,6 +43,7 @@ from bitrix_app.outbox import Outbox, Room
 from bitrix_app.owners import Owners
 from bitrix_app.portals import Portals, Prefill
 from bitrix_app.reconcile import Reconciler
+from bitrix_app.reconcile_command import ReconcileCommand, Wish
 from bitrix_app.reconciling import Reconciling
 from bitrix_app.recorder import Recorder
 from bitrix_app.records import Records
@@ -212,10 +214,37 @@ async def run_server(settings: Settings, host: str, port: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with compose(settings) as house, serving(house.asgi, sock) as address:
+    async with AsyncExitStack() as stack:
+        house = await stack.enter_async_context(compose(settings))
+        reconcile = ReconcileCommand(house.store, house.clock, house.reconciler)
+        path = sqlite_path(settings.database_url.get_secret_value())
+        await stack.enter_async_context(listening(path, {"reconcile": reconcile.run}))
+        address = await stack.enter_async_context(serving(house.asgi, sock))
         logger.info("serving {} at {}", settings.app_base_url, address)
         await stop.wait()
         logger.info("stopping: what is in flight is finished first")
+
+
+async def run_reconcile(settings: Settings, wish: Wish, progress: Say) -> Mapping[str, Any]:
+    """`reconcile`: by the running server, which has the store open; else by ourselves, without delivering
+    anything: what is owed then goes out when the server starts. Raises `control.Refused`.
+    """
+    logs.setup("CRITICAL", "text")  # what is found is in the report
+    database_url = settings.database_url.get_secret_value()
+    path = sqlite_path(database_url)
+    with contextlib.suppress(NobodyThere):
+        return await ask(path, wish.request(), progress)
+    if not path.exists():
+        raise Refused(f"There is no database at {path} yet: start the server first.")
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        store = await open_store(database_url, SecretVault(",".join(settings.secret_keys)), clock)
+        stack.push_async_callback(store.close)
+        http = HttpGateway(allow_loopback=settings.allow_loopback)
+        stack.push_async_callback(http.close)
+        pbx = UnitalkClient(http, clock, settings.unitalk_api_url)
+        reconciler = Reconciler(store, clock, pbx, Desk(new_call_id))
+        return await ReconcileCommand(store, clock, reconciler).run(wish.request(), progress)
 
 
 async def run_migrate(settings: Settings) -> None:

@@ -16,6 +16,7 @@ from bitrix_app.web.deps import WebDeps
 from bitrix_app.web.envelope import EnvelopeMiddleware
 from bitrix_app.web.health import Health
 from bitrix_app.web.install import Installer
+from bitrix_app.web.ledger import LedgerPage
 from bitrix_app.web.legal import Legal
 from bitrix_app.web.pages import STATIC
 from bitrix_app.web.problems import Problem, on_http_error, on_problem, on_store_unavailable
@@ -47,6 +48,7 @@ def routes(deps: WebDeps) -> list[BaseRoute]:
         Route("/agents/repair/{id}", agents.progress, methods=["GET"]),
         Route("/agents/repair/{id}/undo", agents.undo, methods=["POST"]),
         Route("/agents/{user_id:int}", agents.assign, methods=["PUT"]),
+        Route("/ledger", LedgerPage(deps).show, methods=["GET"]),
         Route("/settings", settings.show, methods=["GET"]),
         Route("/settings", settings.change, methods=["PUT"]),
         Route("/settings/webhook-token", settings.rotate, methods=["POST"]),

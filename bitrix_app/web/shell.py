@@ -13,6 +13,7 @@ from bitrix_app.words import mark
 NAVIGATION: Final = (
     ("home", "/bitrix/app", mark("Overview"), False),
     ("calls", "/calls", mark("Calls"), False),
+    ("ledger", "/ledger", mark("Ledger"), True),
     ("settings", "/settings", mark("Settings"), True),
 )
 """(name, address, words, administrators only)."""
