@@ -138,6 +138,10 @@ class HouseHttp:
     def serve(self, base: str, app: ASGIApp) -> None:
         self._apps[urlsplit(base).netloc] = app
 
+    def unplug(self, base: str) -> None:
+        """Nobody listens there any more."""
+        self._apps.pop(urlsplit(base).netloc, None)
+
     def begin(self, life: int) -> None:
         """From inside the app's own task: its requests and those to it belong to this life."""
         self.life = life
@@ -418,7 +422,14 @@ class House:
         ]
 
     def files(self) -> Counter[str]:
-        """Names of the living files below our folder on Drive."""
+        """Names of the living files of calls below our folder on Drive."""
+        return Counter({name: n for name, n in self._drive().items() if not name.startswith("ledger_")})
+
+    def ledgers(self) -> Counter[str]:
+        """Names of the ledgers on Drive."""
+        return Counter({name: n for name, n in self._drive().items() if name.startswith("ledger_")})
+
+    def _drive(self) -> Counter[str]:
         found: Counter[str] = Counter()
 
         def walk(tree: dict[str, Any]) -> None:
