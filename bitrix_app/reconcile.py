@@ -19,7 +19,7 @@ from bitrix_app.core.call import Call
 from bitrix_app.core.comparison import Kind as DifferenceKind
 from bitrix_app.core.comparison import merged, two_ends
 from bitrix_app.core.events import Facts, PbxReport
-from bitrix_app.core.history import RECOVERED, SETTLED, How, SeenRow, Window, ends_differ, judge
+from bitrix_app.core.history import RECOVERED, How, SeenRow, Window, ends_differ, judge
 from bitrix_app.core.lifecycle import IllegalMove
 from bitrix_app.core.portal import Portal
 from bitrix_app.core.ports import Clock
@@ -137,17 +137,13 @@ class Reconciler:
         """
         tally, zone = Tally(), portal.settings.pbx_timezone
         origin = Origin(portal.member_id, "reconcile")
-        reads: dict[str, _Read] = {}
+        raw: dict[str, dict[str, Any]] = {}
         async for row in self._pbx.history(portal.unitalk_key, window.since, window.until, zone, origin):
+            raw[_digest(row)] = row
             tally.rows += 1
-            read = _read(row, self._clock.now(), zone, portal.settings.country)
-            if read is None:
-                tally.ignored += 1
-            else:
-                reads[read.key] = read
             if tally.rows % 100 == 0:
                 progress(tally)
-        fresh = await self._fresh(portal, reads, tally)
+        fresh = await self._fresh(portal, raw, tally)
         for loose in (False, True):
             # first whoever has an id in common, so that a call is not given to a stranger's row
             later: list[_Read] = []
@@ -168,17 +164,23 @@ class Reconciler:
         progress(tally)
         return tally
 
-    async def _fresh(self, portal: Portal, reads: Mapping[str, _Read], tally: Tally) -> list[_Read]:
-        """Rows that say something else than when they were last seen, or were not settled then."""
-        known = await self._store.known_rows(portal.member_id, list(reads))
-        fresh = []
-        for key, read in reads.items():
-            before = known.get(key)
-            if before is not None and before.digest == read.digest and before.how in SETTLED:
-                tally.known += 1
+    async def _fresh(self, portal: Portal, raw: Mapping[str, dict[str, Any]], tally: Tally) -> list[_Read]:
+        """Rows that say something else than when they were last seen, or were not settled then. Most of
+        a window was settled five minutes ago, so those are told by their digests, before they are read.
+        """
+        known = await self._store.settled_digests(portal.member_id, list(raw))
+        tally.known += len(known)
+        zone, country = portal.settings.pbx_timezone, portal.settings.country
+        reads: dict[str, _Read] = {}
+        for digest, row in raw.items():
+            if digest in known:
+                continue
+            read = _read(row, digest, self._clock.now(), zone, country)
+            if read is None:
+                tally.ignored += 1
             else:
-                fresh.append(read)
-        return sorted(fresh, key=lambda read: (read.started_at, read.key))
+                reads[read.key] = read
+        return sorted(reads.values(), key=lambda read: (read.started_at, read.key))
 
     async def _group(
         self, portal: Portal, group: Sequence[_Read], not_before: float, *, loose: bool, dry_run: bool
@@ -293,12 +295,19 @@ class Reconciler:
         return await unit.receive(receipt)
 
 
-def _read(row: Mapping[str, Any], now: float, zone: str, country: str) -> _Read | None:
+def _digest(row: Mapping[str, Any]) -> str:
+    return hashlib.sha256(_body(row)).hexdigest()
+
+
+def _body(row: Mapping[str, Any]) -> bytes:
+    return json.dumps(row, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
+def _read(row: Mapping[str, Any], digest: str, now: float, zone: str, country: str) -> _Read | None:
     """The row's meaning; `None` for a call that still goes on."""
     if str(row.get("state") or "").upper() == "DIALING":
         return None
-    body = json.dumps(row, sort_keys=True, separators=(",", ":")).encode("ascii")
-    digest = hashlib.sha256(body).hexdigest()
+    body = _body(row)
     try:
         report = placed(read_history_row(row, now, zone), country)
     except UnreadableEvent as reason:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -29,8 +29,9 @@ class ReconcileRows:
 
     async def save_row(self, row: SeenRow) -> None:
         doc = rows.encode(history.pack(row))
-        ids = (row.portal, rows.clean(row.key), row.started_at, row.ended_at, row.how.value, row.call_id)
-        self._db.execute(_Q["save_row"], (*ids, doc))
+        times = (row.started_at, row.ended_at)
+        values = (row.portal, rows.clean(row.key), row.digest, *times, row.how.value, row.call_id, doc)
+        self._db.execute(_Q["save_row"], values)
 
     async def row_of(self, portal: str, call_id: str) -> SeenRow | None:
         found = self._db.execute(_Q["row_of"], (portal, rows.clean(call_id))).fetchone()
@@ -64,10 +65,10 @@ class ReconcileReading:
 
     _reading: Reading
 
-    async def known_rows(self, portal: str, keys: Sequence[str]) -> Mapping[str, SeenRow]:
-        wanted = rows.encode([rows.clean(key) for key in keys])
-        found = await self._reading.house(lambda db: _all(db, "known_rows", (portal, wanted)))
-        return {row.key: row for row in map(_row, found)}
+    async def settled_digests(self, portal: str, digests: Sequence[str]) -> frozenset[str]:
+        values = {"portal": portal, "digests": rows.encode(list(digests))}
+        found = await self._reading.house(lambda db: db.execute(_Q["settled_digests"], values).fetchall())
+        return frozenset(str(digest) for (digest,) in found)
 
     async def ledger_material(self, portal: str, since: float, until: float) -> Material:
         def ask(db: sqlite3.Connection) -> Material:
@@ -173,8 +174,8 @@ def _all(db: sqlite3.Connection, name: str, values: rows.Row) -> list[rows.Row]:
 
 
 def _row(row: rows.Row) -> SeenRow:
-    portal, key, started_at, ended_at, how, call_id, doc = row
-    return history.unpack(portal, key, started_at, ended_at, how, call_id, rows.decode(doc))
+    portal, key, digest, started_at, ended_at, how, call_id, doc = row
+    return history.unpack(portal, key, digest, started_at, ended_at, how, call_id, rows.decode(doc))
 
 
 def _difference(row: rows.Row) -> Difference:

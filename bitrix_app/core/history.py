@@ -48,7 +48,6 @@ class How(StrEnum):
     """It cannot be read, or our own code failed at it."""
 
 
-SETTLED: Final = (How.MATCHED, How.FILLED, How.CREATED)
 RECOVERED: Final = (How.FILLED, How.CREATED)
 
 
@@ -87,7 +86,7 @@ class SeenRow:
 
 def pack(row: SeenRow) -> dict[str, Any]:
     """JSON-able, without what stands in columns of its own."""
-    outside = ("portal", "key", "started_at", "ended_at", "how", "call_id")
+    outside = ("portal", "key", "digest", "started_at", "ended_at", "how", "call_id")
     return {
         f.name: value
         for f in fields(row)
@@ -98,6 +97,7 @@ def pack(row: SeenRow) -> dict[str, Any]:
 def unpack(
     portal: str,
     key: str,
+    digest: str,
     started_at: float,
     ended_at: float,
     how: str,
@@ -109,6 +109,7 @@ def unpack(
     return SeenRow(
         portal=portal,
         key=key,
+        digest=digest,
         started_at=started_at,
         ended_at=ended_at,
         how=How(how),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from bitrix_app.core.call import Call
@@ -44,8 +44,8 @@ class ReconcileUnit(Protocol):
 class ReconcileReader(Protocol):
     """Reading. All times unix seconds."""
 
-    async def known_rows(self, portal: str, keys: Sequence[str]) -> Mapping[str, SeenRow]:
-        """Rows of the history by their keys, as far as they were seen."""
+    async def settled_digests(self, portal: str, digests: Sequence[str]) -> frozenset[str]:
+        """Those of these that a row of the history has whose call says all of it."""
         ...
 
     async def ledger_material(self, portal: str, since: float, until: float) -> Material:

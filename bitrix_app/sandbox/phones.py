@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import phonenumbers
 
 _EXTENSION = re.compile(r"[;,#x].*$")
 
 
+@lru_cache(maxsize=16_384)
 def normalise(text: str, country: str) -> str | None:
     """Digits of the international number without `+`, or None when it is no phone number.
 

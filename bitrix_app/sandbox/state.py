@@ -267,6 +267,8 @@ class State:
         self.notes: list[TimelineNote] = []
         self.storages: dict[int, Storage] = {}
         self.objects: dict[int, DriveObject] = {}
+        self.named: dict[tuple[int | None, str], list[int]] = defaultdict(list)
+        """Ids by (parent, name in small letters) that objects have or had."""
         self.notifications: list[Notification] = []
         self.messages: list[dict[str, Any]] = []
         self.handlers: list[Handler] = []

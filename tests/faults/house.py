@@ -28,7 +28,7 @@ from loguru import logger
 from starlette.types import ASGIApp
 
 from bitrix_app import app as app_module
-from bitrix_app import recorder
+from bitrix_app import recorder, watch
 from bitrix_app.app import House as App
 from bitrix_app.clock import VirtualClock
 from bitrix_app.core.call import Call
@@ -572,7 +572,8 @@ async def house(
     _LISTENING.append(up.troubles)
     with pytest.MonkeyPatch.context() as patch:
         _count_threads(patch, clock)
-        patch.setattr(recorder, "EVERY", 30.0)  # a tick of each second would be most of the work
+        for ticking in (recorder, watch):
+            patch.setattr(ticking, "EVERY", 30.0)  # a tick of each second would be most of the work
         loop.set_task_factory(up.born)
         try:
             async with portal.running(), pbx.running():

@@ -1,18 +1,21 @@
 -- part: row
-portal, key, started_at, ended_at, how, call_id, doc
+portal, key, digest, started_at, ended_at, how, call_id, doc
 
 -- part: difference
 portal, call_id, kind, state, found_at, updated_at, doc
 
 -- name: save_row
-INSERT INTO history_rows ({row}) VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO history_rows ({row}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (portal, key) DO UPDATE SET
-    started_at = excluded.started_at, ended_at = excluded.ended_at, how = excluded.how,
+    digest = excluded.digest, started_at = excluded.started_at, ended_at = excluded.ended_at, how = excluded.how,
     call_id = excluded.call_id, doc = excluded.doc;
 
--- name: known_rows
--- By a JSON list of keys.
-SELECT {row} FROM history_rows WHERE portal = ? AND key IN (SELECT value FROM json_each(?));
+-- name: settled_digests
+-- Of a JSON list of contents those that need no second look.
+SELECT one.value FROM json_each(:digests) AS one WHERE EXISTS (
+    SELECT 1 FROM history_rows AS h INDEXED BY history_rows_settled
+    WHERE h.portal = :portal AND h.digest = one.value AND h.how IN ('matched', 'filled', 'created')
+);
 
 -- name: row_of
 SELECT {row} FROM history_rows INDEXED BY history_rows_call WHERE portal = ? AND call_id = ? LIMIT 1;

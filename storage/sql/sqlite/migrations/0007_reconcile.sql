@@ -4,6 +4,7 @@
 CREATE TABLE history_rows (
     portal TEXT NOT NULL,
     key TEXT NOT NULL,               -- dbid:… or a hash of the row
+    digest TEXT NOT NULL,            -- of its content
     started_at REAL NOT NULL,
     ended_at REAL NOT NULL,
     call_id TEXT,                    -- the call of ours that it is
@@ -12,6 +13,8 @@ CREATE TABLE history_rows (
     PRIMARY KEY (portal, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX history_rows_start ON history_rows (portal, started_at);
+CREATE INDEX history_rows_settled ON history_rows (portal, digest)
+    WHERE how IN ('matched', 'filled', 'created');
 CREATE INDEX history_rows_call ON history_rows (portal, call_id) WHERE call_id IS NOT NULL;
 CREATE INDEX history_rows_mended ON history_rows (portal, ended_at) WHERE how IN ('filled', 'created', 'failed');
 
