@@ -11,7 +11,15 @@ from dataclasses import replace
 from typing import Final
 
 from bitrix_app.core.call import Call
-from bitrix_app.core.correlate import CLAIM_WITHIN, LIVE_SPAN, claim, match, needs_client
+from bitrix_app.core.correlate import (
+    CLAIM_WITHIN,
+    LIVE_SPAN,
+    SAME_START,
+    claim,
+    match,
+    match_near,
+    needs_client,
+)
 from bitrix_app.core.dial import OPEN, DialState
 from bitrix_app.core.events import Direction, Facts
 from bitrix_app.core.store import Unit
@@ -56,6 +64,9 @@ async def call_for(
         since = now - LIVE_SPAN if facts.started_at is None else min(facts.started_at, now) - CLIENT_SLACK
         candidates += await unit.calls_of_client(portal, facts.number, since)
         known = match(facts, candidates, now)
+    if known is None and facts.started_at is not None:
+        near = (facts.started_at - SAME_START, facts.started_at + SAME_START)
+        known = match_near(facts, await unit.calls_from_history(portal, *near))
     if known is not None:
         return known
     call = Call(id=make_id(now), portal=portal, first_seen_at=now)

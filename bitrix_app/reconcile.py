@@ -18,6 +18,7 @@ from loguru import logger
 from bitrix_app.core.call import Call
 from bitrix_app.core.comparison import Kind as DifferenceKind
 from bitrix_app.core.comparison import merged, two_ends
+from bitrix_app.core.correlate import SAME_START, match_near
 from bitrix_app.core.events import Facts, PbxReport
 from bitrix_app.core.history import RECOVERED, How, SeenRow, Window, ends_differ, judge
 from bitrix_app.core.lifecycle import IllegalMove
@@ -255,13 +256,18 @@ class Reconciler:
         known = await unit.call(member, call.id) is not None
         if known and facts.pbx_id is not None and facts.pbx_id == call.pbx_id:
             self._live_ids.add(member)
-        if known or not loose or facts.pbx_id is None or member in self._live_ids:
+        if known or not loose or facts.started_at is None:
             return call, known
-        other = await call_for(unit, member, replace(facts, pbx_id=None), now, self._make_id)
-        taken = await unit.row_of(member, other.id)
-        if await unit.call(member, other.id) is None or (taken is not None and taken.key != read.key):
+        if facts.pbx_id is not None and member in self._live_ids:
             return call, False
-        return other, True
+        near = (facts.started_at - SAME_START, facts.started_at + SAME_START)
+        free = [
+            one
+            for one in await unit.calls_starting(member, *near)
+            if (row := await unit.row_of(member, one.id)) is None or row.key == read.key
+        ]
+        other = match_near(replace(facts, pbx_id=None), free)
+        return (call, False) if other is None else (other, True)
 
     async def _move(self, unit: Unit, portal: Portal, call: Call, read: _Read, now: float) -> bool:
         """Hand the row to its call as a webhook is handed over; false when it was before."""

@@ -37,6 +37,13 @@ class ReconcileRows:
         found = self._db.execute(_Q["row_of"], (portal, rows.clean(call_id))).fetchone()
         return _row(found) if found else None
 
+    async def calls_from_history(self, portal: str, since: float, until: float) -> Sequence[Call]:
+        period = {"portal": portal, "since": since, "until": until}
+        return rows.calls_from(self._db.execute(_Q["calls_from_history"], period))
+
+    async def calls_starting(self, portal: str, since: float, until: float) -> Sequence[Call]:
+        return rows.calls_from(self._db.execute(_Q["calls_starting"], (portal, since, until)))
+
     async def differences_of(self, portal: str, call_id: str) -> Sequence[Difference]:
         return [_difference(row) for row in self._db.execute(_Q["differences_of"], (portal, call_id))]
 

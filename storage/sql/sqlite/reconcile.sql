@@ -20,6 +20,16 @@ SELECT one.value FROM json_each(:digests) AS one WHERE EXISTS (
 -- name: row_of
 SELECT {row} FROM history_rows INDEXED BY history_rows_call WHERE portal = ? AND call_id = ? LIMIT 1;
 
+-- name: calls_from_history
+-- Those that no webhook had told of, by the row's start.
+SELECT c.doc FROM history_rows AS h INDEXED BY history_rows_start
+CROSS JOIN calls AS c ON c.portal = :portal AND c.id = h.call_id
+WHERE h.portal = :portal AND h.started_at BETWEEN :since AND :until AND h.how = 'created';
+
+-- name: calls_starting
+SELECT doc FROM calls INDEXED BY calls_start
+WHERE portal = ? AND started_at BETWEEN ? AND ? ORDER BY started_at, id LIMIT 50;
+
 -- name: rows_between
 SELECT {row} FROM history_rows INDEXED BY history_rows_start
 WHERE portal = ? AND started_at >= ? AND started_at < ? ORDER BY started_at;
