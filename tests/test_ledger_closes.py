@@ -76,7 +76,7 @@ plans = st.builds(
     Plan,
     client=st.integers(0, 1),
     at=st.integers(0, 40).map(lambda n: n * 20),
-    kind=st.sampled_from(("answered", "missed", "outgoing", "busy", "dialer", "inner")),
+    kind=st.sampled_from(("answered", "missed", "outgoing", "busy", "dialer", "inner", "hidden")),
     arrives=st.lists(st.integers(0, 5), max_size=8).map(tuple),
     late=st.booleans(),
     in_history=st.sampled_from((True, True, True, False)),
@@ -95,6 +95,8 @@ def ring(pbx: SandboxPbx, plan: Plan) -> SandboxCall:
             return pbx.outgoing("2001", client, talk=12, facts=facts)
         case "busy":
             return pbx.outgoing("2001", client, state="BUSY", facts=facts)
+        case "hidden":
+            return pbx.incoming("anonymous", ring=["2001"], answered_by="2001", facts=facts)
         case "dialer":
             return pbx.autodial(client, facts=facts)
     return pbx.inner("2001", "2002", facts=facts)
@@ -102,8 +104,7 @@ def ring(pbx: SandboxPbx, plan: Plan) -> SandboxCall:
 
 def apart(wanted: Sequence[Plan]) -> list[Plan]:
     """Without calls of one client at one moment: nothing in the contract tells those apart without ids."""
-    seen: set[tuple[int, int]] = set()
-    return [p for p in wanted if not ((p.client, p.at) in seen or seen.add((p.client, p.at)))]
+    return list({(plan.client, plan.at): plan for plan in wanted}.values())
 
 
 async def play(folder: Path, wanted: Sequence[Plan], ids: str) -> None:
