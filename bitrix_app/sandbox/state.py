@@ -259,6 +259,9 @@ class State:
         self.departments: dict[int, Department] = {}
         self.lines: dict[str, Line] = {}
         self.calls: dict[str, Call] = {}
+        self.pending: dict[str, Call] = {}
+        """Those of `calls` that are not finished."""
+        self.finished: list[Call] = []
         self.cards: list[tuple[str, int]] = []
         self.items: dict[int, dict[int, CrmItem]] = {1: {}, 2: {}, 3: {}, 4: {}}
         self.statuses: list[dict[str, Any]] = []
@@ -286,5 +289,4 @@ class State:
 
     def finished_calls(self) -> list[Call]:
         """Statistics, oldest first."""
-        rows = [call for call in self.calls.values() if call.statistic_id is not None]
-        return sorted(rows, key=lambda call: call.statistic_id or 0)
+        return list(self.finished)

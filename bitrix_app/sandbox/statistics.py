@@ -72,9 +72,9 @@ def _near(calls: list[Call], conditions: Any) -> list[Call]:
     wanted = conditions if isinstance(conditions, Mapping) else {}
     ours, theirs = wanted.get("EXTERNAL_CALL_ID"), wanted.get("CALL_ID")
     if isinstance(ours, str) and not ours.isdecimal():
-        calls = [call for call in calls if call.external_id.lower() == ours.lower()]
+        calls = [call for call in calls if call.external_id == ours]
     if isinstance(theirs, str) and not theirs.isdecimal():
-        calls = [call for call in calls if call.call_id.lower() == theirs.lower()]
+        calls = [call for call in calls if call.call_id == theirs]
     return calls
 
 

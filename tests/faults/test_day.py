@@ -76,10 +76,10 @@ async def to_midnight(up: House) -> dt.date:
 async def test_a_day_of_faults_closes_to_zero(tmp_path: Path, count: int) -> None:
     began = time.monotonic()
     chance = random.Random(count)
-    async with house(tmp_path) as up:
+    async with house(tmp_path, threads=False) as up:
         day = await to_midnight(up)
         before = len(up.portal.notifications)
-        clients = [up.number() for _ in range(max(10, count // 6))]
+        clients = [up.number() for _ in range(max(10, count // 25))]
         weather = Weather(chance)
         up.pbx._deliveries.mishaps = weather
         first = up.clock.now()
