@@ -24,7 +24,7 @@ from bitrix_app.bitrix.tokens import TokenRefresher
 from bitrix_app.check import KINDS, Check, Report
 from bitrix_app.clock import SystemClock
 from bitrix_app.comparing import Comparing
-from bitrix_app.control import NobodyThere, Refused, Say, ask, listening
+from bitrix_app.control import CommandRefused, NobodyThere, Say, ask, listening
 from bitrix_app.core.ports import Clock, Http
 from bitrix_app.core.store import Store, StoreUnavailable
 from bitrix_app.desk import Desk, new_call_id
@@ -227,7 +227,7 @@ async def run_server(settings: Settings, host: str, port: int) -> None:
 
 async def run_reconcile(settings: Settings, wish: Wish, progress: Say) -> Mapping[str, Any]:
     """`reconcile`: by the running server, which has the store open; else by ourselves, without delivering
-    anything: what is owed then goes out when the server starts. Raises `control.Refused`.
+    anything: what is owed then goes out when the server starts. Raises `control.CommandRefused`.
     """
     logs.setup("CRITICAL", "text")  # what is found is in the report
     database_url = settings.database_url.get_secret_value()
@@ -235,7 +235,7 @@ async def run_reconcile(settings: Settings, wish: Wish, progress: Say) -> Mappin
     with contextlib.suppress(NobodyThere):
         return await ask(path, wish.request(), progress)
     if not path.exists():
-        raise Refused(f"There is no database at {path} yet: start the server first.")
+        raise CommandRefused(f"There is no database at {path} yet: start the server first.")
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         store = await open_store(database_url, SecretVault(",".join(settings.secret_keys)), clock)

@@ -19,15 +19,16 @@ from typing import Any, Final
 from loguru import logger
 
 LONGEST_LINE: Final = 4 * 1024 * 1024
+CUT_SHORT: Final = "The server went away before it was done. Ask again: nothing is done twice."
 LONGEST_PATH: Final = 100
 """Bytes of a socket's path; the system's limit is a little above."""
 
 Say = Callable[[Mapping[str, Any]], None]
 Handler = Callable[[Mapping[str, Any], Say], Awaitable[Mapping[str, Any]]]
-"""Does what a request asks; may tell its progress; raises `Refused` with words for the caller."""
+"""Does what a request asks; may tell its progress; raises `CommandRefused` with words for the caller."""
 
 
-class Refused(Exception):
+class CommandRefused(Exception):
     """The server does not do it; the words are for whoever typed the command."""
 
 
@@ -74,33 +75,33 @@ async def listening(database: Path, handlers: Mapping[str, Handler]) -> AsyncIte
 async def _serve(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handlers: Mapping[str, Handler]
 ) -> None:
-    def say(kind: str, value: Any) -> None:
+    def write(kind: str, value: Any) -> None:
         writer.write(json.dumps({kind: value}).encode() + b"\n")
 
     request = json.loads(await reader.readline())
     handler = handlers.get(str(request.get("command"))) if isinstance(request, dict) else None
     if handler is None:
-        say("error", "The running server does not know this command; it is of another version.")
+        write("error", "The running server does not know this command; it is of another version.")
     else:
         try:
-            say("result", await handler(request, lambda progress: say("progress", progress)))
-        except Refused as refused:
-            say("error", str(refused))
+            write("result", await handler(request, lambda progress: write("progress", progress)))
+        except CommandRefused as refused:
+            write("error", str(refused))
         except Exception as bug:  # noqa: BLE001 - the caller must hear that it failed
             logger.opt(exception=bug).error("a command failed by our own fault")
-            say("error", "The server failed at it by its own fault; its log has the details.")
+            write("error", "The server failed at it by its own fault; its log has the details.")
     await writer.drain()
 
 
 async def ask(database: Path, request: Mapping[str, Any], progress: Say) -> Mapping[str, Any]:
-    """Ask the server that has this database open. Raises `NobodyThere`, or `Refused` with its words."""
+    """Ask the server that has this database open. Raises `NobodyThere`, `CommandRefused` with its words."""
     path = socket_beside(database)
     try:
         reader, writer = await asyncio.open_unix_connection(path, limit=LONGEST_LINE)
     except (FileNotFoundError, ConnectionRefusedError) as gone:
         raise NobodyThere from gone
     except OSError as other:
-        raise Refused(f"The running server cannot be asked: {other.strerror or other}") from other
+        raise CommandRefused(f"The running server cannot be asked: {other.strerror or other}") from other
     try:
         writer.write(json.dumps(dict(request)).encode() + b"\n")
         await writer.drain()
@@ -109,12 +110,14 @@ async def ask(database: Path, request: Mapping[str, Any], progress: Say) -> Mapp
             if "progress" in told:
                 progress(told["progress"])
             elif "error" in told:
-                raise Refused(str(told["error"]))
+                raise CommandRefused(str(told["error"]))
             else:
                 result: Mapping[str, Any] = told["result"]
                 return result
     except ConnectionError as lost:
-        raise Refused("The server went away before it was done. Ask again: nothing is done twice.") from lost
+        raise CommandRefused(
+            "The server went away before it was done. Ask again: nothing is done twice."
+        ) from lost
     finally:
         writer.close()
-    raise Refused("The server stopped before it was done. Ask again: nothing is done twice.")
+    raise CommandRefused(CUT_SHORT)

@@ -13,6 +13,7 @@ from bitrix_app.core.chores import RECONCILED
 from bitrix_app.core.ledger import Balance, Entry, balance, day_bounds
 from bitrix_app.core.portal import Portal
 from bitrix_app.core.store import Store
+from bitrix_app.logs import redact_secrets
 from bitrix_app.words import Words
 
 MOST_DAYS: Final = 62
@@ -82,7 +83,7 @@ def _line(day: str, zone: ZoneInfo, entry: Entry, words: Words) -> list[object]:
         "yes" if entry.recovered else "no",
         entry.standing.value,
         entry.code,
-        words.retell(entry.reason),
+        words.retell(redact_secrets(entry.reason)),
         words.retell(entry.hint),
         entry.who,
         entry.pbx_dbid,

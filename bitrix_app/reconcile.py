@@ -99,7 +99,7 @@ class _Read:
 
 class _Undo(Exception):  # not an error: it carries a dry run's findings out of its transaction
     def __init__(self, rows: list[SeenRow | None]) -> None:
-        super().__init__("dry run")
+        super().__init__()
         self.rows = rows
 
 

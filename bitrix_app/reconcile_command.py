@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from bitrix_app.control import Refused, Say
+from bitrix_app.control import CommandRefused, Say
 from bitrix_app.core.errors import Trouble
 from bitrix_app.core.history import STEP, How, Window
 from bitrix_app.core.ledger import Standing
@@ -96,7 +96,7 @@ class ReconcileCommand:
         self._reconciler = reconciler
 
     async def run(self, request: Mapping[str, Any], say: Say) -> Mapping[str, Any]:
-        """A `control.Handler`: each portal in turn. Raises `Refused` with what to do."""
+        """A `control.Handler`: each portal in turn. Raises `CommandRefused` with what to do."""
         wish = wish_of(request)
         portals = await self._portals(wish.portal)
         return {
@@ -111,10 +111,14 @@ class ReconcileCommand:
         ]
         if not chosen:
             known = ", ".join(p.domain for p in living) or "none"
-            raise Refused(f"No portal {wanted} is installed here. Installed: {known}.".replace("  ", " "))
+            raise CommandRefused(
+                f"No portal {wanted} is installed here. Installed: {known}.".replace("  ", " ")
+            )
         with_key = [p for p in chosen if p.unitalk_key]
         if not with_key:
-            raise Refused("There is no key of the PBX yet: enter it in the settings of the application.")
+            raise CommandRefused(
+                "There is no key of the PBX yet: enter it in the settings of the application."
+            )
         return with_key
 
     async def _portal(self, portal: Portal, wish: Wish, say: Say) -> dict[str, Any]:
@@ -122,7 +126,7 @@ class ReconcileCommand:
         try:
             whole = span(wish, zone, self._clock.now())
         except BadPeriod as bad:
-            raise Refused(str(bad)) from bad
+            raise CommandRefused(str(bad)) from bad
         total, since = Tally(), whole.since
         while True:
             until = min(since + STEP, whole.until)
@@ -136,7 +140,7 @@ class ReconcileCommand:
                     portal, Window(since, until), dry_run=wish.dry_run, progress=progress
                 )
             except Trouble as trouble:
-                raise Refused(
+                raise CommandRefused(
                     f"The PBX of {portal.domain} did not answer: {trouble.message} {trouble.hint} "
                     "What was read until then is kept; ask again later."
                 ) from trouble

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-from bitrix_app.control import Refused
+from bitrix_app.control import CommandRefused
 from bitrix_app.reconcile_command import Wish
 from bitrix_app.settings import Settings
 
@@ -39,7 +39,7 @@ async def reconcile_and_show(settings: Settings, wish: Wish, console: Console | 
 
         try:
             result = await run_reconcile(settings, wish, progress)
-        except Refused as refused:
+        except CommandRefused as refused:
             raise RuntimeError(str(refused)) from refused
     show(console, result)
 

@@ -635,10 +635,11 @@ def _count_threads(patch: pytest.MonkeyPatch, clock: HouseClock) -> None:
 
 
 def _on_the_loop(patch: pytest.MonkeyPatch) -> None:
-    connect = sqlite3.connect
+    connect: Any = sqlite3.connect
 
     def shared(*args: Any, **more: Any) -> sqlite3.Connection:
-        return connect(*args, **more, check_same_thread=False)
+        made: sqlite3.Connection = connect(*args, **more, check_same_thread=False)
+        return made
 
     async def at_once(self: Line, function: Callable[..., Any]) -> Any:
         return function(self._conn)

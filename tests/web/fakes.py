@@ -13,7 +13,9 @@ from bitrix_app.bitrix.events import BitrixEvent
 from bitrix_app.clock import VirtualClock
 from bitrix_app.core.advance import Owed, Transition
 from bitrix_app.core.call import Call
+from bitrix_app.core.comparison import Difference
 from bitrix_app.core.jobs import Attempt, Job, JobError, JobState
+from bitrix_app.core.ledger import Material
 from bitrix_app.core.portal import Portal, PortalState, Snapshot
 from bitrix_app.core.ports import Profile, Verified, Verifier
 from bitrix_app.core.repair import Repair
@@ -97,6 +99,8 @@ class FakeStore:
     owed_commands: list[Owed] = field(default_factory=list)
     repairs_: dict[str, Repair] = field(default_factory=dict)
     applied: list[Transition] = field(default_factory=list)
+    material: Material = field(default_factory=lambda: Material((), {}, {}, {}))
+    differences_: list[Difference] = field(default_factory=list)
     away: str = ""
     trouble: str = ""
 
@@ -177,6 +181,14 @@ class FakeStore:
         self.applied.append(transition)
         self.calls_ = [transition.call if c.id == transition.call.id else c for c in self.calls_]
         return len(transition.owed)
+
+    async def ledger_material(self, portal: str, since: float, until: float) -> Material:
+        self._here()
+        rows = tuple(row for row in self.material.rows if since <= row.started_at < until)
+        return replace(self.material, rows=rows)
+
+    async def differences(self, portal: str) -> Sequence[Difference]:
+        return self.differences_
 
     async def attempts(self, _portal: str, job_id: int) -> Sequence[Attempt]:
         return self.attempts_.get(job_id, [])

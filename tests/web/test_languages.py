@@ -71,6 +71,9 @@ def furnish(st: Stage) -> None:
         st.store.attempts_.setdefault(3, []).append(attempt)
 
 
+PATHS = ("/bitrix/app", "/calls", "/calls?limit=1", "/calls/300", "/calls/nothing")
+
+
 async def pages(web: AsyncClient, st: Stage, language: str) -> dict[str, Response]:
     """Every page that a session reaches, in one language."""
     admin = st.session(language=language) | HTML
@@ -78,7 +81,15 @@ async def pages(web: AsyncClient, st: Stage, language: str) -> dict[str, Respons
     shown = {
         f"{path} {role}": await web.get(path, headers=headers)
         for role, headers in (("admin", admin), ("agent", agent))
-        for path in ("/bitrix/app", "/calls", "/calls?limit=1", "/calls/300", "/calls/nothing", "/settings")
+        for path in (
+            "/bitrix/app",
+            "/calls",
+            "/calls?limit=1",
+            "/calls/300",
+            "/calls/nothing",
+            "/settings",
+            "/ledger",
+        )
     }
     for state in PortalState:
         if state is not PortalState.UNINSTALLED:
