@@ -111,9 +111,7 @@ class ReconcileCommand:
         ]
         if not chosen:
             known = ", ".join(p.domain for p in living) or "none"
-            raise CommandRefused(
-                f"No portal {wanted} is installed here. Installed: {known}.".replace("  ", " ")
-            )
+            raise CommandRefused(f"No such portal is installed here. Installed: {known}.")
         with_key = [p for p in chosen if p.unitalk_key]
         if not with_key:
             raise CommandRefused(
@@ -145,9 +143,9 @@ class ReconcileCommand:
                     "What was read until then is kept; ask again later."
                 ) from trouble
             total.add(tally)
-            since = until
-            if since >= whole.until:
+            if until >= whole.until:
                 break
+            since = until + 1  # both ends count, and starts are whole seconds
         say({"portal": portal.domain, "done": 1.0, "rows": total.rows})
         return {"portal": portal.domain, **_told(total), "ledger": await self._ledger(portal, whole)}
 
