@@ -286,10 +286,12 @@ class Reconciler:
     async def _receipt(
         self, unit: Unit, portal: Portal, read: _Read, state: ReceiptState, error: str | None, now: float
     ) -> int | None:
+        # a row that failed by our fault is tried again at every reading: its mark must not say «taken in»
+        prefix = f"{SOURCE}:{state}" if state is ReceiptState.FAILED else SOURCE
         receipt = Receipt(
             portal=portal.member_id,
             source=SOURCE,
-            digest=f"{SOURCE}:{read.digest}",
+            digest=f"{prefix}:{read.digest}",
             body=read.body,
             received_at=now,
             content_type="application/json",
