@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 KYIV = ZoneInfo("Europe/Kyiv")
 HOUR = 3600.0
 RUN_SECONDS = 120.0
-"""Real seconds that the day may take."""
+"""Seconds of one processor that the day may take, whatever else the machine does meanwhile."""
 
 
 class Weather(list[Mishap]):
@@ -96,7 +96,7 @@ async def to_midnight(up: House) -> dt.date:
     "count", [100, pytest.param(500, marks=pytest.mark.slow), pytest.param(5_000, marks=pytest.mark.slow)]
 )
 async def test_a_day_of_faults_closes_to_zero(tmp_path: Path, count: int) -> None:
-    began = time.monotonic()
+    began, busy = time.monotonic(), time.process_time()
     chance = random.Random(count)
     async with house(tmp_path, threads=False) as up:
         day = await to_midnight(up)
@@ -154,9 +154,9 @@ async def test_a_day_of_faults_closes_to_zero(tmp_path: Path, count: int) -> Non
         assert len(notices) < 10, [one.message for one in notices]
         assert sum("recovered" in one.message for one in notices) == 1
         assert min(weather.happened[kind] for kind in ("drop", "duplicate", "reorder")) > 0
-        took = time.monotonic() - began
+        took, worked = time.monotonic() - began, time.process_time() - busy
         sys.stderr.write(
-            f"\n{count} calls in {took:.0f} s: {dict(weather.happened)}, {balance.recovered} recovered,"
-            f" {len(notices)} notices\n"
+            f"\n{count} calls in {took:.0f} s ({worked:.0f} s of work): {dict(weather.happened)},"
+            f" {balance.recovered} recovered, {len(notices)} notices\n"
         )
-        assert took <= RUN_SECONDS
+        assert worked <= RUN_SECONDS
