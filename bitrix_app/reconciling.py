@@ -105,7 +105,7 @@ class Reconciling:
             await self._save(portal, mark, night=True)
         if total.counts[How.CREATED] or total.counts[How.FILLED]:
             told = (total.counts[How.CREATED], total.counts[How.FILLED], portal.domain)
-            logger.warning("{} calls created and {} filled from the PBX's history for {}", *told)
+            logger.info("{} calls created and {} filled from the PBX's history for {}", *told)
         await self._outages.look(portal, total.missed, mark.covered_until or now)
 
     def _night(self, portal: Portal, mark: Mark, now: float) -> str:
