@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import random
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from loguru import logger
 from starlette.types import ASGIApp
@@ -27,6 +27,8 @@ from bitrix_app.campaign_hearing import BatchLanes, CampaignLanes
 from bitrix_app.cards import Cards
 from bitrix_app.check import KINDS, Check, Report
 from bitrix_app.clock import SystemClock
+from bitrix_app.comparing import Comparing
+from bitrix_app.control import CommandRefused, NobodyThere, Say, ask, listening
 from bitrix_app.core.agent_saying import LANE as AGENT
 from bitrix_app.core.portal import Portal
 from bitrix_app.core.ports import Clock, Http
@@ -39,12 +41,17 @@ from bitrix_app.gateway import HttpGateway
 from bitrix_app.hearing import Calls, Hearers
 from bitrix_app.intake import Intake
 from bitrix_app.lanes import PortalLanes
+from bitrix_app.ledger_filing import LedgerFiling
 from bitrix_app.limiters import Limiters
 from bitrix_app.lines import Lines
 from bitrix_app.moving import Moving
+from bitrix_app.outages import Outages
 from bitrix_app.outbox import Outbox, Room
 from bitrix_app.owners import Owners
 from bitrix_app.portals import Portals, Prefill
+from bitrix_app.reconcile import Reconciler
+from bitrix_app.reconcile_command import ReconcileCommand, Wish
+from bitrix_app.reconciling import Reconciling
 from bitrix_app.recorder import Recorder
 from bitrix_app.records import Records
 from bitrix_app.serving import listen, serving
@@ -73,6 +80,7 @@ class House:
     store: Store
     worker: Worker
     clock: Clock
+    reconciler: Reconciler
 
 
 def spool_beside(database_url: str) -> Path:
@@ -131,7 +139,8 @@ async def compose(
         directory = Directory(store, client, clock)
         source = RecordingSource(settings.unitalk_recording_hosts, settings.allow_loopback)
         spool = spool_beside(database_url)
-        filing = Filing(http, client, Drive(client), clock, spool, source, watch.fetched)
+        drive = Drive(client)
+        filing = Filing(http, client, drive, clock, spool, source, watch.fetched)
         addresses = Addresses(events=f"{base_url}/bitrix/events", app=f"{base_url}/bitrix/app")
         lines = Lines(store, clock)
         upkeep = Upkeep(store, clock, client, refresher, directory, lines, pbx, addresses)
@@ -144,6 +153,11 @@ async def compose(
                 return None
             return [agent.extension for agent in await store.available_agents(portal.member_id)]
 
+        def pace(portal: Portal) -> None:
+            pbx.pace(portal.unitalk_key, portal.settings.pbx_requests_per_second)
+
+        desk = Desk(new_call_id)
+        reconciler, outages = Reconciler(store, clock, pbx, desk, nudge), Outages(store, clock, nudge)
         rooms: list[Room] = [
             Cards(store, client, directory, owners, clock),
             starting,
@@ -151,13 +165,11 @@ async def compose(
             AgentsRound(store, client, clock),
             Dialing(store, clock, pbx, available),
             Wishing(store, clock, client),
+            Reconciling(store, clock, reconciler, outages),
+            Comparing(store, clock, client, desk),
+            LedgerFiling(store, clock, drive),
         ]
-
-        def pace(portal: Portal) -> None:
-            pbx.pace(portal.unitalk_key, portal.settings.pbx_requests_per_second)
-
         outbox = Outbox(client, directory, owners, lines, filing, moving, upkeep, clock, records, rooms, pace)
-        desk = Desk(new_call_id)
 
         def forget(portal: str) -> None:
             refresher.forget(portal)
@@ -196,13 +208,15 @@ async def compose(
         )
         web = asgi(deps)
 
+        await outages.began()
         running = [
+            asyncio.create_task(outages.run(), name="heartbeat"),
             asyncio.create_task(worker.run(), name="worker"),
             asyncio.create_task(recorder.run(), name="recorder"),
             asyncio.create_task(watch.run(), name="watch"),
         ]
         try:
-            yield House(web, store, worker, clock)
+            yield House(web, store, worker, clock, reconciler)
         finally:
             await worker.stop()
             for task in running:
@@ -224,10 +238,37 @@ async def run_server(settings: Settings, host: str, port: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with compose(settings) as house, serving(house.asgi, sock) as address:
+    async with AsyncExitStack() as stack:
+        house = await stack.enter_async_context(compose(settings))
+        reconcile = ReconcileCommand(house.store, house.clock, house.reconciler)
+        path = sqlite_path(settings.database_url.get_secret_value())
+        await stack.enter_async_context(listening(path, {"reconcile": reconcile.run}))
+        address = await stack.enter_async_context(serving(house.asgi, sock))
         logger.info("serving {} at {}", settings.app_base_url, address)
         await stop.wait()
         logger.info("stopping: what is in flight is finished first")
+
+
+async def run_reconcile(settings: Settings, wish: Wish, progress: Say) -> Mapping[str, Any]:
+    """`reconcile`: by the running server, which has the store open; else by ourselves, without delivering
+    anything: what is owed then goes out when the server starts. Raises `control.CommandRefused`.
+    """
+    logs.setup("CRITICAL", "text")  # what is found is in the report
+    database_url = settings.database_url.get_secret_value()
+    path = sqlite_path(database_url)
+    with contextlib.suppress(NobodyThere):
+        return await ask(path, wish.request(), progress)
+    if not path.exists():
+        raise CommandRefused(f"There is no database at {path} yet: start the server first.")
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        store = await open_store(database_url, SecretVault(",".join(settings.secret_keys)), clock)
+        stack.push_async_callback(store.close)
+        http = HttpGateway(allow_loopback=settings.allow_loopback)
+        stack.push_async_callback(http.close)
+        pbx = UnitalkClient(http, clock, settings.unitalk_api_url)
+        reconciler = Reconciler(store, clock, pbx, Desk(new_call_id))
+        return await ReconcileCommand(store, clock, reconciler).run(wish.request(), progress)
 
 
 async def run_migrate(settings: Settings) -> None:

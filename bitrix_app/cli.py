@@ -77,6 +77,26 @@ def check(
 
 
 @app.command()
+def reconcile(
+    first: Annotated[str, typer.Option("--from", help="Day or moment on the PBX's clock: 2026-11-20.")],
+    last: Annotated[str, typer.Option("--to", help="Day (whole) or moment: 2026-11-20T18:00.")],
+    portal: Annotated[str, typer.Option(help="member_id or domain; without it all portals.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show, change nothing.")] = False,
+) -> None:
+    """Compare the PBX's history with what we hold and fill the gaps; safe beside the server."""
+    from bitrix_app.reconcile_command import BadPeriod, Wish, check
+    from bitrix_app.reconcile_report import reconcile_and_show
+
+    wish = Wish(first, last, portal, dry_run)
+    try:
+        check(wish)
+    except BadPeriod as bad:
+        _stop(str(bad))
+    settings = load(serving=True)
+    _run(reconcile_and_show(settings, wish))
+
+
+@app.command()
 def migrate() -> None:
     """Bring the database schema up to date."""
     from bitrix_app.app import run_migrate

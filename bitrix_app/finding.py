@@ -17,6 +17,7 @@ from bitrix_app.core.correlate import (
     SAME_START,
     claim,
     match,
+    match_near,
     needs_client,
     of_a_row,
 )
@@ -67,7 +68,11 @@ async def call_for(
             return _flagged(claimed.call) if claimed.rivals else claimed.call
         if (read := of_a_row(facts, near)) is not None:
             return read
-    if (known := await _by_client(unit, portal, facts, candidates, now)) is not None:
+    known = await _by_client(unit, portal, facts, candidates, now)
+    if known is None and facts.started_at is not None:
+        span = (facts.started_at - SAME_START, facts.started_at + SAME_START)
+        known = match_near(facts, await unit.calls_from_history(portal, *span))
+    if known is not None:
         return known
     call = Call(id=make_id(now), portal=portal, first_seen_at=now)
     return call if late_of is None else _late(call, late_of)

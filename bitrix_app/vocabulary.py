@@ -42,6 +42,9 @@ STEPS: Final[Mapping[str, str]] = MappingProxyType(
         "dial": mark("Unitalk asked to start the call"),
         "trace_dial": mark("History of the PBX searched"),
         "assign_callback": mark("Person found who calls back"),
+        "reconcile_history": mark("The PBX's history compared with our calls"),
+        "compare_calls": mark("Calls compared with Bitrix24's statistics"),
+        "file_ledger": mark("Ledger filed on Drive"),
     }
 )
 """Kinds of commands (core/commands.py)."""
@@ -135,6 +138,17 @@ RECORDS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """CRM records (bitrix24.md §7)."""
+
+STANDINGS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "written": mark("written"),
+        "skipped": mark("left out by a rule"),
+        "waiting": mark("waiting"),
+        "needs_person": mark("needs a person"),
+        "unexplained": mark("difference"),
+    }
+)
+"""Where a call stands in the ledger (core/ledger.py)."""
 
 HELPERS: Final[Mapping[str, str]] = MappingProxyType(
     {

@@ -228,6 +228,13 @@ _ERASE: Final = {
         "erase_wishes",
         "erase_do_not_call",
     ),
+    "reconcile": (
+        "erase_rows",
+        "erase_compared",
+        "erase_differences",
+        "erase_outages",
+        "erase_filed",
+    ),
 }
 
 

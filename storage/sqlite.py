@@ -13,6 +13,7 @@ from loguru import logger
 from bitrix_app.core.jobs import Job
 from bitrix_app.core.portal import Portal, Snapshot
 from bitrix_app.core.ports import Clock
+from bitrix_app.core.retention import LEDGER_DAYS
 from bitrix_app.core.store import StoreUnavailable, Unit, Vault, VendorRequest, WebhookToken
 from storage import graph, rows
 from storage.agents import AgentReaderMixin
@@ -22,6 +23,7 @@ from storage.opening import Opened, copy_to, open_file
 from storage.portals import PortalBook
 from storage.queries import load
 from storage.reading import Reading
+from storage.reconcile import ReconcileReading, beat
 from storage.refusals import StoreRefused
 from storage.resealing import reseal
 from storage.unit import SqliteUnit, drive
@@ -33,6 +35,7 @@ T = TypeVar("T")
 _P: Final = load("portals")
 _R: Final = load("receipts")
 _V: Final = load("requests")
+_L: Final = load("reconcile")
 _DAY: Final = 86_400.0
 PRUNE_STEP: Final = 500
 """Rows of one small delete: intake never waits behind a big one."""
@@ -52,7 +55,7 @@ async def _reseal(opened: Opened, vault: Vault, clock: Clock) -> None:
         )
 
 
-class SqliteStore(AgentReaderMixin, CampaignPages):
+class SqliteStore(AgentReaderMixin, CampaignPages, ReconcileReading):
     """See `core.store.Store`. Made by `open`, ended by `close`."""
 
     def __init__(self, opened: Opened, lock: FileLock, reading: Reading, book: PortalBook) -> None:
@@ -225,7 +228,14 @@ class SqliteStore(AgentReaderMixin, CampaignPages):
                 values = (portal, now - days * _DAY, PRUNE_STEP)
                 while step := await self._write(queries["prune"], values):
                     gone += step
+        for portal in await self._reading.column(_L["portals"]):
+            for name, days in (("rows", LEDGER_DAYS), ("differences", LEDGER_DAYS), ("compared", log_days)):
+                while step := await self._write(_L[f"prune_{name}"], (portal, now - days * _DAY, PRUNE_STEP)):
+                    gone += step
         return gone + await self._write(_P["prune_webhook_tokens"], (now - receipts_days * _DAY,))
+
+    async def beat(self, name: str, at: float) -> float | None:
+        return await self._writer.run(lambda db: beat(db, name, at))
 
     async def status(self) -> Mapping[str, Any]:
         """After a failed write it tries one itself, so that health heals without traffic."""

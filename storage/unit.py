@@ -21,6 +21,7 @@ from storage.campaigns import CampaignVerbs
 from storage.intents import IntentRows
 from storage.portals import PortalBook
 from storage.queries import load
+from storage.reconcile import ReconcileRows
 
 T = TypeVar("T")
 
@@ -52,7 +53,7 @@ def drive(work: Callable[[Unit], Awaitable[T]], unit: Unit) -> T:
     )
 
 
-class SqliteUnit(IntentRows, AgentUnitMixin, CampaignVerbs):
+class SqliteUnit(IntentRows, AgentUnitMixin, CampaignVerbs, ReconcileRows):
     """See `core.store.Unit`."""
 
     def __init__(self, db: sqlite3.Connection, book: PortalBook) -> None:

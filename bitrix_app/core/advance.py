@@ -112,6 +112,9 @@ def _advance(call: Call, event: CallEvent, now: float, rules: Rules) -> Transiti
             return _register(call, rules) if call.is_live else Transition(call)
         case Due(reason="no_end"):
             return _never_ended(call, now, rules)
+        case Due(reason="stranded"):
+            over = call.is_live or call.finished or bool(call.skipped)
+            return Transition(call) if over else _ended(call, now, rules)
         case Due(reason="document"):
             return _document(call, rules) if call.finished and not call.documents_owed else Transition(call)
         case Heard():

@@ -10,18 +10,30 @@ from typing import Final
 from bitrix_app.core.advance import Owed
 from bitrix_app.core.campaign_commands import DIALERS_LANE, ReadDialers
 from bitrix_app.core.commands import (
+    CompareCalls,
     EnsureBindings,
     LookAtAgents,
     Priority,
+    ReconcileHistory,
     RefreshDirectory,
     RefreshTokens,
 )
+from bitrix_app.core.history import EVERY
 from bitrix_app.core.portal import Portal
 
 BINDINGS_LANE: Final = "portal:bindings"
 DIRECTORY_LANE: Final = "portal:directory"
 TOKENS_LANE: Final = "portal:tokens"
 CARDS_LANE: Final = "portal:cards"
+RECONCILE_LANE: Final = "portal:reconcile"
+COMPARE_LANE: Final = "portal:compare"
+LEDGER_LANE: Final = "portal:ledger"
+
+RECONCILED: Final = "reconcile"
+"""Snapshot: how far the PBX's history was read, and why not further."""
+COMPARED: Final = "compare"
+"""Snapshot: since when calls count as compared, and what the last round did."""
+COMPARE_EVERY: Final = 300.0
 
 PROVE_KEY: Final = Owed("directory:key", RefreshDirectory(), Priority.FINISH)
 """A new key of the PBX is tried at once. Its own name, for a refresh that runs already has the old one."""
@@ -58,4 +70,6 @@ def rounds() -> tuple[tuple[str, float, str, Owed], ...]:
         ("directory", 3_600.0, DIRECTORY_LANE, Owed("directory", RefreshDirectory(), Priority.CRM)),
         ("dialers_state", 3_600.0, DIALERS_LANE, Owed("dialers", ReadDialers(), Priority.BACKFILL)),
         ("tokens", 86_400.0, TOKENS_LANE, Owed("tokens", RefreshTokens(), Priority.CRM)),
+        (RECONCILED, EVERY, RECONCILE_LANE, Owed("history", ReconcileHistory(), Priority.BACKFILL)),
+        (COMPARED, COMPARE_EVERY, COMPARE_LANE, Owed("calls", CompareCalls(), Priority.BACKFILL)),
     )

@@ -234,6 +234,30 @@ class LookAtAgents(Command):
     kind = "look_at_agents"
 
 
+@dataclass(frozen=True, slots=True)
+class ReconcileHistory(Command):
+    """Read the PBX's history against our calls (unitalk.md §4.4)."""
+
+    kind = "reconcile_history"
+    platform = "unitalk"
+
+
+@dataclass(frozen=True, slots=True)
+class CompareCalls(Command):
+    """Compare our written calls with Bitrix24's statistics (bitrix24.md §6.9)."""
+
+    kind = "compare_calls"
+
+
+@dataclass(frozen=True, slots=True)
+class FileLedger(Command):
+    """Put one day's ledger on Drive (bitrix24.md §8)."""
+
+    kind = "file_ledger"
+    day: str = ""
+    """YYYY-MM-DD in the PBX's zone."""
+
+
 _KINDS: dict[str, type[Command]] = {
     c.kind: c
     for c in (
@@ -261,6 +285,9 @@ _KINDS: dict[str, type[Command]] = {
         SetStatus,
         LookAtAgents,
         *CAMPAIGN_COMMANDS,
+        ReconcileHistory,
+        CompareCalls,
+        FileLedger,
     )
 }
 

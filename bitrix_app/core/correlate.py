@@ -33,6 +33,26 @@ def match(facts: Facts, candidates: Iterable[Call], now: float) -> Call | None:
     return _by_client(facts, [call for call in calls if _may_be(facts, call)], now)
 
 
+def match_near(facts: Facts, near: Iterable[Call]) -> Call | None:
+    """The call among those that began within `SAME_START` of the report, where ids cannot tell: one of
+    both has the lasting id only, the other the live one (unitalk.md §4.4), and perhaps no number at all.
+    """
+    for call in near:
+        pairs = (
+            (facts.pbx_id, call.pbx_id),
+            (facts.pbx_dbid, call.pbx_dbid),
+            (facts.line, call.line),
+            (facts.direction, call.direction),
+        )
+        against = any(one is not None and other is not None and one != other for one, other in pairs)
+        same = facts.number == call.number and (facts.number or facts.raw_number == call.raw_number)
+        if facts.direction is Direction.INNER:
+            same = bool(set(facts.extensions) & {*call.ringing, *call.last_operators})
+        if same and not against and not _asked_for(call):
+            return call
+    return None
+
+
 def needs_client(facts: Facts) -> bool:
     """Whether ids may not be enough: a template without them, or a dialer, whose own events and the plain
     events of the same call need not carry the same ids (unitalk.md §3.8)."""
@@ -85,12 +105,16 @@ def _may_be(facts: Facts, call: Call) -> bool:
         (facts.direction, call.direction),
     )
     against = any(one is not None and other is not None and one != other for one, other in pairs)
-    asked_for = call.dial is not None and call.dial.state is not DialState.RANG  # `claim` is about these
     same = facts.number is not None and facts.number == call.number
     # two agents may dial one client in the same moment, each from his own phone
     phones = {*call.ringing, *call.last_operators} if call.direction is Direction.OUT else set()
     elsewhere = bool(phones and facts.extensions) and phones.isdisjoint(facts.extensions)
-    return same and not against and not asked_for and not elsewhere
+    return same and not against and not _asked_for(call) and not elsewhere
+
+
+def _asked_for(call: Call) -> bool:
+    """A start that did not ring yet: `claim` is about these."""
+    return call.dial is not None and call.dial.state is not DialState.RANG
 
 
 CLAIM_WITHIN: Final = 120.0

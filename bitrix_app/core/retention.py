@@ -10,3 +10,5 @@ LOG_DAYS: Final = 30
 """The log of our requests to the vendors; the Market asks for 3 at least."""
 SPOOL_DAYS: Final = 7
 """A fetched recording that nobody came back for."""
+LEDGER_DAYS: Final = 400
+"""Days for which the ledger knows the rows of the PBX's history: a year can be proven afterwards."""

@@ -20,6 +20,7 @@ from bitrix_app.core.campaign_store import CampaignReader, CampaignUnit
 from bitrix_app.core.intent_store import IntentReader, IntentUnit
 from bitrix_app.core.jobs import Attempt, Job, JobError, JobState
 from bitrix_app.core.portal import Portal, Snapshot, TokenPair
+from bitrix_app.core.reconcile_store import ReconcileReader, ReconcileUnit
 from bitrix_app.core.record_memory import Past
 from bitrix_app.core.repair import Repair
 
@@ -49,7 +50,7 @@ class Receipt:
 
     portal: str
     source: str
-    """`unitalk` or `bitrix24`."""
+    """`unitalk`, `bitrix24`, or `history` for a row of the PBX's history."""
     digest: str
     body: bytes
     received_at: float
@@ -99,7 +100,7 @@ class WebhookToken:
     uses: int = 0
 
 
-class Unit(IntentUnit, AgentUnit, CampaignUnit, Protocol):
+class Unit(IntentUnit, AgentUnit, CampaignUnit, ReconcileUnit, Protocol):
     """Verbs inside one transaction."""
 
     async def receive(self, receipt: Receipt) -> int | None:
@@ -213,7 +214,7 @@ class Unit(IntentUnit, AgentUnit, CampaignUnit, Protocol):
         ...
 
 
-class Store(IntentReader, AgentReader, CampaignReader, Protocol):
+class Store(IntentReader, AgentReader, CampaignReader, ReconcileReader, Protocol):
     """Verbs that are transactions of their own. All times unix seconds."""
 
     async def transact(self, work: Callable[[Unit], Awaitable[T]]) -> T:

@@ -196,7 +196,13 @@ def get_children(hit: Hit) -> Page:
 
 def _children(hit: Hit, folder: DriveObject) -> Page:
     conditions = hit.params.get("filter") or {}
-    rows = [show(hit.world, one, hit.token) for one in drive.children(hit.world, folder.id)]
+    name = conditions.get("=NAME") if isinstance(conditions, Mapping) else None
+    inside = (
+        drive.alike(hit.world, folder.id, name)
+        if isinstance(name, str) and not name.isdecimal()
+        else drive.children(hit.world, folder.id)
+    )
+    rows = [show(hit.world, one, hit.token) for one in inside]
     found = [row for row in rows if matches(row.get, conditions, hit.world.timezone)]
     order = hit.params.get("order")
     found = sort_rows(

@@ -64,6 +64,7 @@ def _object(
     number = world.state.next_id("object")
     one = DriveObject(number, name, storage_id, is_folder, parent, now, now, user_id, user_id)
     world.state.objects[number] = one
+    world.state.named[parent, name.lower()].append(number)
     return one
 
 
@@ -73,7 +74,14 @@ def children(world: World, folder_id: int) -> list[DriveObject]:
 
 
 def child_named(world: World, folder_id: int, name: str) -> DriveObject | None:
-    return next((one for one in children(world, folder_id) if one.name == name), None)
+    return next((one for one in alike(world, folder_id, name) if one.name == name), None)
+
+
+def alike(world: World, folder_id: int, name: str) -> list[DriveObject]:
+    """What lies in a folder under this name in any letters, the oldest first."""
+    ids = dict.fromkeys(world.state.named.get((folder_id, name.lower()), ()))
+    found = [world.state.objects[number] for number in ids if number in world.state.objects]
+    return [one for one in found if not one.deleted and one.name.lower() == name.lower()]
 
 
 def _check_free(world: World, folder_id: int, name: str) -> None:
@@ -156,6 +164,7 @@ def rename(world: World, one: DriveObject, name: str, user_id: int) -> None:
     if name != one.name:
         _check_free(world, one.parent_id or 0, name)
     one.name, one.updated, one.updated_by = name, world.now(), user_id
+    world.state.named[one.parent_id, name.lower()].append(one.id)
 
 
 def remove(world: World, object_id: int) -> None:

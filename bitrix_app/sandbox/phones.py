@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import phonenumbers
 
@@ -10,6 +11,7 @@ _EXTENSION = re.compile(r"[;,#x].*$")
 _DIGITS = re.compile(r"\d+")
 
 
+@lru_cache(maxsize=16_384)
 def normalise(text: str, country: str) -> str | None:
     """Digits of the international number without `+`, or None when it is no phone number.
 

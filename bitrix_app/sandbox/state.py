@@ -273,6 +273,9 @@ class State:
         self.departments: dict[int, Department] = {}
         self.lines: dict[str, Line] = {}
         self.calls: dict[str, Call] = {}
+        self.pending: dict[str, Call] = {}
+        """Those of `calls` that are not finished."""
+        self.finished: list[Call] = []
         self.cards: list[tuple[str, int]] = []
         self.card_log: list[CardStep] = []
         self.workdays: dict[int, WorkDay] = {}
@@ -283,6 +286,8 @@ class State:
         self.notes: list[TimelineNote] = []
         self.storages: dict[int, Storage] = {}
         self.objects: dict[int, DriveObject] = {}
+        self.named: dict[tuple[int | None, str], list[int]] = defaultdict(list)
+        """Ids by (parent, name in small letters) that objects have or had."""
         self.notifications: list[Notification] = []
         self.messages: list[dict[str, Any]] = []
         self.handlers: list[Handler] = []
@@ -300,5 +305,4 @@ class State:
 
     def finished_calls(self) -> list[Call]:
         """Statistics, oldest first."""
-        rows = [call for call in self.calls.values() if call.statistic_id is not None]
-        return sorted(rows, key=lambda call: call.statistic_id or 0)
+        return list(self.finished)

@@ -122,7 +122,7 @@ def start_call(
         if not internal:
             auto = kind != OUTGOING or not known_line or world.state.lines[line].crm_auto_create == "Y"
             _bind_crm(world, call, user, entity, source, create=create and auto, author=author)
-        world.state.calls[call.call_id] = call
+        world.state.calls[call.call_id] = world.state.pending[call.call_id] = call
         # [src] sent at register, not on answer
         world.emit("ONVOXIMPLANTCALLSTART", {"CALL_ID": call.call_id, "USER_ID": user.id}, author)
     if show:
@@ -141,10 +141,9 @@ def _pending_twin(
     world: World, user_id: int, number: str, kind: int, line: str, external_id: str
 ) -> Call | None:
     """[src] Only unfinished calls, and their stored start against now − 30 minutes."""
-    for call in world.state.calls.values():
+    for call in world.state.pending.values():
         if (
-            not call.is_finished
-            and (call.user_id, call.number, call.type) == (user_id, number, kind)
+            (call.user_id, call.number, call.type) == (user_id, number, kind)
             and (not line or call.line == line)
             and (not external_id or call.external_id == external_id)
             and call.started >= world.now() - DEDUPLICATION_SECONDS
@@ -156,10 +155,8 @@ def _pending_twin(
 def purge_pending(world: World) -> None:
     """Calls never finished are forgotten after 30 days."""
     old = world.now() - PENDING_SECONDS
-    for call_id in [
-        one.call_id for one in world.state.calls.values() if not one.is_finished and one.registered < old
-    ]:
-        del world.state.calls[call_id]
+    for call_id in [one.call_id for one in world.state.pending.values() if one.registered < old]:
+        del world.state.calls[call_id], world.state.pending[call_id]
         close_cards(world, call_id)
 
 
@@ -300,6 +297,8 @@ def end_call(
     call.duration, call.status_code, call.failed_reason = duration, code, reason
     call.finished = world.now()
     call.statistic_id = world.state.next_id("statistic")
+    world.state.finished.append(call)
+    world.state.pending.pop(call.call_id, None)
     close_cards(world, call.call_id)
     for kind, number in call.created:  # only objects created for this call change hands
         crm.update(world, world.state.items[TYPE_IDS[kind]][number], {"assignedById": user.id}, author)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from bitrix_app.core.retention import LOG_DAYS, RECEIPT_DAYS, SPOOL_DAYS
+from bitrix_app.core.retention import LEDGER_DAYS, LOG_DAYS, RECEIPT_DAYS, SPOOL_DAYS
 from bitrix_app.web.deps import WebDeps
 from bitrix_app.web.languages import asked_language
 from bitrix_app.web.pages import HERE, render, wants_html
@@ -66,6 +66,7 @@ WHERE: Final = (
 )
 LONG: Final = (
     mark(f"Raw events: {RECEIPT_DAYS} days. The request log: {LOG_DAYS} days."),
+    mark(f"What the PBX's history says of calls, for the ledger: {LEDGER_DAYS} days."),
     mark(f"The copy of a recording: until Bitrix24 has it, at most {SPOOL_DAYS} days."),
     mark("Calls: as long as the application is installed."),
     mark(

@@ -20,6 +20,7 @@ from bitrix_app.web.do_not_call import DoNotCall
 from bitrix_app.web.envelope import EnvelopeMiddleware
 from bitrix_app.web.health import Health
 from bitrix_app.web.install import Installer
+from bitrix_app.web.ledger import LedgerPage
 from bitrix_app.web.legal import Legal
 from bitrix_app.web.pages import STATIC
 from bitrix_app.web.problems import Problem, on_http_error, on_problem, on_store_unavailable
@@ -82,6 +83,7 @@ def routes(deps: WebDeps) -> list[BaseRoute]:
         Route("/do-not-call", forbidden.show, methods=["GET"]),
         Route("/do-not-call", forbidden.add, methods=["POST"]),
         Route("/do-not-call", forbidden.remove, methods=["DELETE"]),
+        Route("/ledger", LedgerPage(deps).show, methods=["GET"]),
         Route("/settings", settings.show, methods=["GET"]),
         Route("/settings", settings.change, methods=["PUT"]),
         Route("/settings/webhook-token", settings.rotate, methods=["POST"]),

@@ -92,8 +92,8 @@ class Room:
         )
 
     async def fresh(self) -> None:
-        """All daily and hourly work was done just now."""
-        for kind in ("bindings", "directory", "tokens", "dialers_state"):
+        """All work of the rounds was done just now."""
+        for kind in ("bindings", "directory", "tokens", "dialers_state", "reconcile", "compare"):
             await self.bench.store.save_snapshot(MEMBER, Snapshot(kind, self.clock.now(), ()))
 
     async def state(self, key: str, wanted: str, lane: str = "c1") -> None:
@@ -170,7 +170,7 @@ async def test_due_work_of_each_portal_is_delivered_by_lanes_of_its_own(room: Ro
     await room.fresh()
     other = portal(member_id=OTHER)
     await room.bench.do(lambda unit: unit.save_portal(other))
-    for kind in ("bindings", "directory", "tokens", "dialers_state"):
+    for kind in ("bindings", "directory", "tokens", "dialers_state", "reconcile", "compare"):
         await room.bench.store.save_snapshot(OTHER, Snapshot(kind, NOW, ()))
     await room.bench.keep(over(), over("c2", portal=OTHER), owes=[owed(Finish())])
     await room.start()

@@ -24,6 +24,7 @@ SUBJECTS = (
     "intents",
     "agents",
     "campaigns",
+    "reconcile",
 )
 SMALL = {
     ("portals", "all"),

@@ -14,7 +14,9 @@ from bitrix_app.clock import VirtualClock
 from bitrix_app.core.advance import Owed, Transition
 from bitrix_app.core.agents import AgentStatus
 from bitrix_app.core.call import Call
+from bitrix_app.core.comparison import Difference
 from bitrix_app.core.jobs import Attempt, Job, JobError, JobState
+from bitrix_app.core.ledger import Material
 from bitrix_app.core.portal import Portal, PortalState, Snapshot
 from bitrix_app.core.ports import Profile, Verified, Verifier
 from bitrix_app.core.repair import Repair
@@ -100,6 +102,8 @@ class FakeStore:
     statuses_: dict[str, AgentStatus] = field(default_factory=dict)
     applied: list[Transition] = field(default_factory=list)
     hastened: list[str] = field(default_factory=list)
+    material: Material = field(default_factory=lambda: Material((), {}, {}, {}))
+    differences_: list[Difference] = field(default_factory=list)
     away: str = ""
     trouble: str = ""
 
@@ -199,6 +203,14 @@ class FakeStore:
     async def hasten_agents(self, _portal: str, extensions: Sequence[str], _now: float) -> int:
         self.hastened += extensions
         return len(extensions)
+
+    async def ledger_material(self, portal: str, since: float, until: float) -> Material:
+        self._here()
+        rows = tuple(row for row in self.material.rows if since <= row.started_at < until)
+        return replace(self.material, rows=rows)
+
+    async def differences(self, portal: str) -> Sequence[Difference]:
+        return self.differences_
 
     async def attempts(self, _portal: str, job_id: int) -> Sequence[Attempt]:
         return self.attempts_.get(job_id, [])

@@ -71,6 +71,9 @@ def furnish(st: Stage) -> None:
         st.store.attempts_.setdefault(3, []).append(attempt)
 
 
+PATHS = ("/bitrix/app", "/calls", "/calls?limit=1", "/calls/300", "/calls/nothing")
+
+
 async def pages(web: AsyncClient, st: Stage, language: str) -> dict[str, Response]:
     """Every page that a session reaches, in one language."""
     admin = st.session(language=language) | HTML
@@ -78,7 +81,15 @@ async def pages(web: AsyncClient, st: Stage, language: str) -> dict[str, Respons
     shown = {
         f"{path} {role}": await web.get(path, headers=headers)
         for role, headers in (("admin", admin), ("agent", agent))
-        for path in ("/bitrix/app", "/calls", "/calls?limit=1", "/calls/300", "/calls/nothing", "/settings")
+        for path in (
+            "/bitrix/app",
+            "/calls",
+            "/calls?limit=1",
+            "/calls/300",
+            "/calls/nothing",
+            "/settings",
+            "/ledger",
+        )
     }
     for state in PortalState:
         if state is not PortalState.UNINSTALLED:
@@ -116,7 +127,7 @@ async def test_no_page_speaks_english_to_who_does_not(web: AsyncClient, st: Stag
         assert f'<html lang="{language}"' in answer.text, name
         assert answer.headers["Content-Language"] == language
         codes = {"INSTALLING", "ACTIVE", "SUSPENDED"} if name.startswith("home") else set()
-        codes |= {"admin_only", "forbidden"} if answer.status_code == 403 else set()
+        codes |= {"admin_only", "managers_only", "forbidden"} if answer.status_code == 403 else set()
         assert english(answer.text) - codes == set(), name
         told = read_by_people(answer.text)
         assert [text for text in texts_of_ours if text in told] == [], name

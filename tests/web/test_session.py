@@ -120,7 +120,7 @@ def test_every_address_is_known_to_these_tests(st: Stage) -> None:
     opened |= {"/health/live", "/health/ready", "/static", "/calls", "/calls/{id}"}
     opened |= {"/", "/legal/privacy", "/legal/license"}
     opened |= {path for path in paths_of(st) if path.startswith(("/campaigns/{", "/do-not-call"))}
-    opened |= {"/campaigns", "/retries", "/retries/{id}"}
+    opened |= {"/ledger", "/campaigns", "/retries", "/retries/{id}"}
     opened |= {f"/retries/{{id}}/{act}" for act in [*ACTS, "undo"]}
     plain = {path.replace("{user_id:int}", "7").replace("{id}", "0") for path in paths_of(st) - opened}
     assert plain == {path for _, path in ADMIN_ONLY}
