@@ -27,7 +27,7 @@ from bitrix_app.web.problems import Problem
 from bitrix_app.web.retry_view import OPEN_STATES, STATES, Reader, deed_json, entry_json, try_json
 from bitrix_app.web.session import Visit, visit
 from bitrix_app.web.shell import shell
-from bitrix_app.web.start_view import is_manager, may_act
+from bitrix_app.web.start_view import may_act
 from bitrix_app.words import Words
 
 SCANNED: Final = 500
@@ -73,7 +73,7 @@ class Retries:
         limit = read_limit(request.query_params.get("limit"))
         before = read_cursor(request.query_params.get("cursor"))
         found, after = await self._page(seen, asked, reader.people, limit, before)
-        mine = None if is_manager(seen) else seen.session.user_id
+        mine = None if seen.manages else seen.session.user_id
         counts = await self._deps.store.intent_counts(seen.portal.member_id, mine)
         page: dict[str, Any] = {
             "items": [entry_json(entry, reader) for entry in found],
@@ -82,7 +82,7 @@ class Retries:
         }
         if not wants_html(request):
             return JSONResponse(page)
-        values = {"asked": asked, "people": reader.people, "manages": is_manager(seen)} | page
+        values = {"asked": asked, "people": reader.people, "manages": seen.manages} | page
         return render(
             "retries.html", shell(self._deps, seen, "retries") | values | tabs(asked, page["counts"])
         )
@@ -97,7 +97,7 @@ class Retries:
         story = await self.story(entry, reader)
         if not wants_html(request):
             return JSONResponse(story)
-        manages = is_manager(seen)
+        manages = seen.manages
         agents = sorted(reader.people.extensions, key=lambda user: reader.people.name(user).casefold())
         values = {
             "entry": story,
@@ -184,7 +184,7 @@ def read_asked(params: QueryParams, seen: Visit) -> Asked:
     wanted = IntentFilter(
         kind=Kind(kind) if kind else None,
         number=number,
-        mine=None if is_manager(seen) else seen.session.user_id,
+        mine=None if seen.manages else seen.session.user_id,
         agent=int(agent) if agent else None,
     )
     return Asked(state, known[state], wanted, q, "" if number else q.casefold())

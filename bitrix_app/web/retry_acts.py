@@ -34,7 +34,7 @@ from bitrix_app.web.problems import Problem
 from bitrix_app.web.retries import Retries
 from bitrix_app.web.session import Visit, session_over, visit
 from bitrix_app.web.settings_form import read_user
-from bitrix_app.web.start_view import is_manager, may_act
+from bitrix_app.web.start_view import may_act
 from bitrix_app.words import mark
 
 FARTHEST: Final = 366 * 86_400.0
@@ -131,7 +131,7 @@ class RetryActs:
             snapshot = await at.unit.snapshot(at.portal.member_id, "agents")
             agents = [Agent(**item) for item in snapshot.items] if snapshot else []
             number, agent = _wanted(data, at.portal, agents)
-            if agent is not None and agent != entry.agent and agent != by and not is_manager(seen):
+            if agent is not None and agent != entry.agent and agent != by and not seen.manages:
                 said = mark("Only managers and administrators give an entry to somebody else.")
                 raise Problem.forbidden(said, "managers_only")
             later = entry
