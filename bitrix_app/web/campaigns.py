@@ -37,7 +37,7 @@ from bitrix_app.web.bodies import read_json
 from bitrix_app.web.deps import WebDeps
 from bitrix_app.web.pages import render, wants_html
 from bitrix_app.web.problems import Problem
-from bitrix_app.web.session import Visit, session_over, visit
+from bitrix_app.web.session import Visit, visit
 from bitrix_app.web.shell import shell
 from bitrix_app.words import Words
 
