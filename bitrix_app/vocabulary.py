@@ -194,9 +194,14 @@ ORIGINS: Final[Mapping[str, str]] = MappingProxyType(
 """Who asked for a call (core/dial.py `Origin`)."""
 
 ENTRY_KINDS: Final[Mapping[str, str]] = MappingProxyType(
-    {"call_start": mark("Call not started"), "missed_call": mark("Client to be called back")}
+    {
+        "call_start": mark("Call not started"),
+        "missed_call": mark("Client to be called back"),
+        "campaign": mark("Phones for the autodialer"),
+        "agent_status": mark("Agent's status"),
+    }
 )
-"""Kinds of entries of the retry list (core/intent.py `Kind`)."""
+"""Kinds of entries of the retry list (core/intent.py `Kind`, web/retry_troubles.py)."""
 
 ACTS: Final[Mapping[str, str]] = MappingProxyType(
     {

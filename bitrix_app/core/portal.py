@@ -69,7 +69,8 @@ class PortalSettings:
     missed_callbacks: bool = True
     """Whether clients who reached nobody are put on the retry list."""
     managers: tuple[int, ...] = ()
-    """Users who see and move all entries of the retry list, beside the administrators."""
+    """Users who manage calling beside the administrators: they see and move all entries of the retry
+    list, lead the autodialer, see and set everybody's status, and are told of what agents cannot mend."""
     repeat_starts: bool = True
     """Whether a call start that certainly did not ring is tried again by itself."""
 

@@ -1,4 +1,4 @@
-"""An agent's status on the page: seen by everybody about himself, changed by himself or an administrator.
+"""An agent's status on the page: seen and changed by everybody for himself, by managers for anybody.
 
 Part of `GET /agents` and `PUT /agents/{user_id}` (interface.md). «Actual» is what the PBX acknowledged
 last, and says so: the PBX cannot be asked (unitalk.md §4.3).
@@ -110,11 +110,11 @@ class AgentStatuses:
         self._deps = deps
 
     async def show(self, request: Request) -> Response:
-        """`GET /agents/{user_id}`: one's own status; anybody's for administrators."""
+        """`GET /agents/{user_id}`: one's own status; anybody's for managers."""
         user_id = request.path_params["user_id"]
         seen = await visit(request, self._deps)
         if seen.session.user_id != user_id:
-            seen = await visit(request, self._deps, admin=True)
+            seen = await visit(request, self._deps, manager=True)
         return JSONResponse(await self.of_user(seen.portal, user_id, Words(seen.session.language)))
 
     async def of_user(self, portal: Portal, user_id: int, words: Words) -> dict[str, Any]:

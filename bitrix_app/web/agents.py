@@ -54,8 +54,9 @@ class Agents:
     # --- seeing --------------------------------------------------------------------------------------
 
     async def show(self, request: Request) -> Response:
-        """`GET /agents`: every extension with its state, what is doubtful, what was repaired."""
-        seen = await visit(request, self._deps, admin=True)
+        """`GET /agents`: every extension with its state, what is doubtful, what was repaired.
+        For managers."""
+        seen = await visit(request, self._deps, manager=True)
         return JSONResponse(await self._all(seen.portal, Words(seen.session.language)))
 
     async def _all(self, portal: Portal, words: Words) -> dict[str, Any]:
@@ -120,14 +121,15 @@ class Agents:
         """`PUT /agents/{user_id}` `{"extension"}`: give the extension to this user in our own map;
         `null` takes away all that our map gave. Bitrix24's own inner numbers stay as they are.
         `{"status", "reason"}`: `available`, `pause` or `pause_after_call`, which everybody may do for
-        himself. Both may come together.
+        himself and managers for anybody. Both may come together.
         """
         seen = await visit(request, self._deps)
         user_id = request.path_params["user_id"]
         data = await read_json(request)
-        himself = seen.session.user_id == user_id
-        if not himself or "status" not in data or "extension" in data:
+        if "status" not in data or "extension" in data:
             seen = await visit(request, self._deps, admin=True)
+        elif seen.session.user_id != user_id:
+            seen = await visit(request, self._deps, manager=True)
         words, by = Words(seen.session.language), seen.session.user_id
         portal = seen.portal
         if not data or set(data) - {"extension", "status", "reason"} or set(data) == {"reason"}:

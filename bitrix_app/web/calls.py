@@ -26,7 +26,7 @@ from bitrix_app.web.problems import Problem
 from bitrix_app.web.retry_view import Reader
 from bitrix_app.web.session import Visit, visit
 from bitrix_app.web.shell import shell
-from bitrix_app.web.start_view import entry_of, is_manager, joined_json, start_json
+from bitrix_app.web.start_view import entry_of, joined_json, start_json
 from bitrix_app.words import Words
 
 PAGE: Final = 50
@@ -132,7 +132,7 @@ def may_see(call: Call, seen: Visit, people: People) -> bool:
 def may_open(call: Call, seen: Visit, people: People) -> bool:
     """What stands on the list of calls to make can be opened by whoever manages that list."""
     listed = call.dial is not None or is_missed(call)
-    return may_see(call, seen, people) or (is_manager(seen) and listed)
+    return may_see(call, seen, people) or (seen.manages and listed)
 
 
 def _told(story: dict[str, Any]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from bitrix_app.web.bodies import read_json
 from bitrix_app.web.deps import WebDeps
 from bitrix_app.web.pages import render, wants_html
 from bitrix_app.web.problems import Problem
-from bitrix_app.web.session import ROLE_FRESH, Visit, session_over, visit
+from bitrix_app.web.session import Visit, visit
 from bitrix_app.web.shell import shell
 from bitrix_app.words import Words
 
@@ -48,11 +48,6 @@ STEP: Final = 500
 PAGE: Final = 50
 MOST: Final = 500
 _STAGE: Final = re.compile(r"[A-Za-z0-9_:-]{1,60}")
-
-
-def is_manager(seen: Visit) -> bool:
-    """Administrators, and those whom the settings name as managers."""
-    return seen.session.is_admin or seen.session.user_id in seen.portal.settings.drive_managers
 
 
 class Campaigns:
@@ -98,7 +93,7 @@ class Campaigns:
             "counts": counts,
             "account": view.account_json(snapshot, await store.snapshot(member, "dialers_state"), words),
             "confirmed": dict(view.CONFIRMED),
-            "may_manage": is_manager(seen),
+            "may_manage": seen.manages,
         }
 
     async def one(self, request: Request) -> Response:
@@ -115,11 +110,11 @@ class Campaigns:
         ]
         wishes = [view.wish_json(wish, words) for wish in await store.campaign_wishes(member, dialer)]
         told = {**item, "batches": batches, "requests": wishes}
-        if is_manager(seen):
+        if seen.manages:
             told["items"], told["next"] = await self._phones(seen, dialer, None, "", PAGE)
         if not wants_html(request):
             return JSONResponse(told)
-        values = {"campaign": told, "manage": is_manager(seen), "unconfirmed": view.UNCONFIRMED}
+        values = {"campaign": told, "manage": seen.manages, "unconfirmed": view.UNCONFIRMED}
         return render("campaign.html", shell(self._deps, seen, "campaigns") | values)
 
     async def phones(self, request: Request) -> Response:
@@ -155,7 +150,7 @@ class Campaigns:
         """`GET /campaigns/{id}/requests/{request}`: how the reading of records goes."""
         seen, dialer = await self._at(request)
         wish = await self._deps.store.campaign_wish(seen.portal.member_id, request.path_params["request"])
-        own = wish is not None and (is_manager(seen) or wish.by_user == seen.session.user_id)
+        own = wish is not None and (seen.manages or wish.by_user == seen.session.user_id)
         if wish is None or wish.dialer != dialer or not own:
             raise Problem.not_found()
         return JSONResponse(view.wish_json(wish, Words(seen.session.language)))
@@ -175,7 +170,7 @@ class Campaigns:
         if len(data) != 1 or not set(data) <= {"records", "filter", "numbers"}:
             raise Problem.malformed("Give exactly one of: records, filter, numbers.")
         one_record = isinstance(data.get("records"), list) and len(data["records"]) == 1
-        if not is_manager(seen) and not one_record:
+        if not seen.manages and not one_record:
             raise _manager_only()
         if "numbers" in data:
             return await self._numbers(seen, dialer, _texts(data["numbers"], "numbers"))
@@ -300,12 +295,8 @@ class Campaigns:
     async def _at(
         self, request: Request, *, manager: bool = False, usable: bool = False
     ) -> tuple[Visit, str]:
-        seen = await visit(request, self._deps)
+        seen = await visit(request, self._deps, manager=manager)
         dialer: str = request.path_params["id"]
-        if manager and not is_manager(seen):
-            raise _manager_only()
-        if manager and self._deps.clock.now() - seen.session.issued_at > ROLE_FRESH:
-            raise session_over()
         if usable and dialer not in seen.portal.settings.dialers:
             raise Problem(
                 409,

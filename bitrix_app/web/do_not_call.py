@@ -15,7 +15,6 @@ from bitrix_app.core.wishes import Forbidden
 from bitrix_app.numbers import Kind, read_number
 from bitrix_app.web.bodies import read_json
 from bitrix_app.web.campaign_view import forbidden_json
-from bitrix_app.web.campaigns import is_manager
 from bitrix_app.web.deps import WebDeps
 from bitrix_app.web.problems import Problem
 from bitrix_app.web.session import Visit, visit
@@ -55,7 +54,7 @@ class DoNotCall:
     async def remove(self, request: Request) -> Response:
         """`DELETE /do-not-call` `{"number"}`, for managers."""
         seen = await visit(request, self._deps)
-        if not is_manager(seen):
+        if not seen.manages:
             raise Problem.forbidden(
                 "Only managers and administrators of the portal may do this.", "manager_only"
             )

@@ -24,10 +24,20 @@ from bitrix_app.web.calls import may_open, read_cursor, read_limit, write_cursor
 from bitrix_app.web.deps import WebDeps
 from bitrix_app.web.pages import render, wants_html
 from bitrix_app.web.problems import Problem
+from bitrix_app.web.retry_troubles import (
+    KINDS,
+    Shown,
+    counts_of,
+    is_trouble,
+    told_of,
+    trouble,
+    trouble_json,
+    troubles,
+)
 from bitrix_app.web.retry_view import OPEN_STATES, STATES, Reader, deed_json, entry_json, try_json
 from bitrix_app.web.session import Visit, visit
 from bitrix_app.web.shell import shell
-from bitrix_app.web.start_view import is_manager, may_act
+from bitrix_app.web.start_view import may_act
 from bitrix_app.words import Words
 
 SCANNED: Final = 500
@@ -43,6 +53,7 @@ class Asked:
 
     state: str
     states: tuple[JobState, ...]
+    kind: str
     wanted: IntentFilter
     q: str
     words: str = ""
@@ -52,7 +63,7 @@ class Asked:
         """The address's query for this view with something changed."""
         values = {
             "state": self.state,
-            "kind": self.wanted.kind.value if self.wanted.kind else "",
+            "kind": self.kind,
             "q": self.q,
             "agent": str(self.wanted.agent or ""),
         }
@@ -72,17 +83,23 @@ class Retries:
         reader = await self.reader(seen)
         limit = read_limit(request.query_params.get("limit"))
         before = read_cursor(request.query_params.get("cursor"))
-        found, after = await self._page(seen, asked, reader.people, limit, before)
-        mine = None if is_manager(seen) else seen.session.user_id
+        entries, after = await self._page(seen, asked, reader.people, limit, before)
+        others = await troubles(self._deps.store, seen)
+        found, after = merged(entries, after, _wanted(others, asked, reader, before), limit)
+        mine = None if seen.manages else seen.session.user_id
         counts = await self._deps.store.intent_counts(seen.portal.member_id, mine)
+        more = counts_of(others)
         page: dict[str, Any] = {
-            "items": [entry_json(entry, reader) for entry in found],
+            "items": [
+                trouble_json(one, reader) if isinstance(one, Shown) else entry_json(one, reader)
+                for one in found
+            ],
             "next": write_cursor(after) if after is not None else None,
-            "counts": {state.value: counts.get(state, 0) for state in STATES},
+            "counts": {state.value: counts.get(state, 0) + more.get(state, 0) for state in STATES},
         }
         if not wants_html(request):
             return JSONResponse(page)
-        values = {"asked": asked, "people": reader.people, "manages": is_manager(seen)} | page
+        values = {"asked": asked, "people": reader.people, "manages": seen.manages} | page
         return render(
             "retries.html", shell(self._deps, seen, "retries") | values | tabs(asked, page["counts"])
         )
@@ -91,13 +108,10 @@ class Retries:
         """`GET /retries/{id}`; somebody else's entry is not there."""
         seen = await visit(request, self._deps)
         reader = await self.reader(seen)
-        entry = await self._deps.store.intent(seen.portal.member_id, request.path_params["id"])
-        if entry is None or not may_act(entry, seen):
-            raise Problem.not_found()
-        story = await self.story(entry, reader)
+        story = await self._story_of(seen, request.path_params["id"], reader)
         if not wants_html(request):
             return JSONResponse(story)
-        manages = is_manager(seen)
+        manages = seen.manages
         agents = sorted(reader.people.extensions, key=lambda user: reader.people.name(user).casefold())
         values = {
             "entry": story,
@@ -106,6 +120,16 @@ class Retries:
             "agents": agents if manages else [user for user in agents if user == seen.session.user_id],
         }
         return render("retry.html", shell(self._deps, seen, "retries") | values)
+
+    async def _story_of(self, seen: Visit, entry_id: str, reader: Reader) -> dict[str, Any]:
+        """Raises 404."""
+        if is_trouble(entry_id):
+            one = await trouble(self._deps.store, seen, entry_id)
+            return trouble_json(one, reader) | {"tries": [], "history": []}
+        entry = await self._deps.store.intent(seen.portal.member_id, entry_id)
+        if entry is None or not may_act(entry, seen):
+            raise Problem.not_found()
+        return await self.story(entry, reader)
 
     async def reader(self, seen: Visit) -> Reader:
         """Who reads, with the names of the last good directory."""
@@ -152,9 +176,41 @@ class Retries:
         """The newest of all wanted states together."""
         member, store = seen.portal.member_id, self._deps.store
         found: list[Intent] = []
-        for state in asked.states:
+        for state in asked.states if asked.kind not in KINDS else ():
             found += await store.intents(member, state, asked.wanted, limit=limit, before=before)
         return sorted(found, key=lambda entry: (entry.created_at, entry.id), reverse=True)[:limit]
+
+
+def merged(
+    entries: Sequence[Intent], after: tuple[float, str] | None, others: Sequence[Shown], limit: int
+) -> tuple[Sequence[Intent | Shown], tuple[float, str] | None]:
+    """One page of both, the newest first, and where to go on. `after` is how far the entries were read:
+    what is older comes with a later page."""
+    both: list[tuple[tuple[float, str], Intent | Shown]] = [
+        *(((one.created_at, one.id), one) for one in entries),
+        *((one.place, one) for one in others if after is None or one.place > after),
+    ]
+    both.sort(key=lambda one: one[0], reverse=True)
+    if len(both) > limit:
+        after = both[limit - 1][0]
+    return [one for _, one in both[:limit]], after
+
+
+def _wanted(
+    others: Sequence[Shown], asked: Asked, reader: Reader, before: tuple[float, str] | None
+) -> list[Shown]:
+    """Those that the filters let through, from the cursor on."""
+    digits = asked.wanted.number
+    return [
+        one
+        for one in others
+        if one.state in asked.states
+        and asked.kind in ("", one.kind)
+        and (before is None or one.place < before)
+        and asked.wanted.agent in (None, one.agent)
+        and (digits is None or digits in one.id.partition(":")[2])
+        and (not asked.words or asked.words in told_of(one, reader))
+    ]
 
 
 def tabs(asked: Asked, counts: Mapping[str, int]) -> dict[str, Any]:
@@ -182,12 +238,12 @@ def read_asked(params: QueryParams, seen: Visit) -> Asked:
         raise Problem.malformed(f"q may have {LONGEST_Q} characters at most.")
     number = needle(q, seen.portal.settings.country)
     wanted = IntentFilter(
-        kind=Kind(kind) if kind else None,
+        kind=Kind(kind) if kind and kind not in KINDS else None,
         number=number,
-        mine=None if is_manager(seen) else seen.session.user_id,
+        mine=None if seen.manages else seen.session.user_id,
         agent=int(agent) if agent else None,
     )
-    return Asked(state, known[state], wanted, q, "" if number else q.casefold())
+    return Asked(state, known[state], kind or "", wanted, q, "" if number else q.casefold())
 
 
 def needle(q: str, country: str) -> str | None:

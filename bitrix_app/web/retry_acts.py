@@ -32,9 +32,10 @@ from bitrix_app.web.envelope import envelope
 from bitrix_app.web.pages import zone_of
 from bitrix_app.web.problems import Problem
 from bitrix_app.web.retries import Retries
+from bitrix_app.web.retry_troubles import elsewhere, is_trouble, trouble
 from bitrix_app.web.session import Visit, session_over, visit
 from bitrix_app.web.settings_form import read_user
-from bitrix_app.web.start_view import is_manager, may_act
+from bitrix_app.web.start_view import may_act
 from bitrix_app.words import mark
 
 FARTHEST: Final = 366 * 86_400.0
@@ -66,7 +67,7 @@ class RetryActs:
 
     async def retry(self, request: Request) -> Response:
         """`POST /retries/{id}/retry`: call now. 202 with the entry and, under `call`, the call."""
-        seen = await visit(request, self._deps)
+        seen = await self._enter(request)
         by, made = seen.session.user_id, new_call_id(self._deps.clock.now())
         calls: list[Call] = []
 
@@ -94,7 +95,7 @@ class RetryActs:
 
     async def undo(self, request: Request) -> Response:
         """`POST /retries/{id}/undo`, within ten seconds after cancel or done."""
-        seen = await visit(request, self._deps)
+        seen = await self._enter(request)
 
         async def work(at: Scene) -> Intent:
             later = entries.undone(at.entry, at.now, seen.session.user_id)
@@ -105,7 +106,7 @@ class RetryActs:
 
     async def reschedule(self, request: Request) -> Response:
         """`POST /retries/{id}/reschedule` `{"at"}`: RFC 3339, without a zone the viewer's clock."""
-        seen = await visit(request, self._deps)
+        seen = await self._enter(request)
         data = await _fields(request, "at")
         due = _moment(data.get("at"), seen, self._deps.clock.now())
 
@@ -119,7 +120,7 @@ class RetryActs:
 
     async def edit(self, request: Request) -> Response:
         """`POST /retries/{id}/edit` `{"number"?, "agent"?}`; what is as it was already is no act."""
-        seen = await visit(request, self._deps)
+        seen = await self._enter(request)
         data = await _fields(request, "number", "agent")
         if not data:
             raise invalid({"number": mark("Name the new number, the new employee, or both.")})
@@ -131,7 +132,7 @@ class RetryActs:
             snapshot = await at.unit.snapshot(at.portal.member_id, "agents")
             agents = [Agent(**item) for item in snapshot.items] if snapshot else []
             number, agent = _wanted(data, at.portal, agents)
-            if agent is not None and agent != entry.agent and agent != by and not is_manager(seen):
+            if agent is not None and agent != entry.agent and agent != by and not seen.manages:
                 said = mark("Only managers and administrators give an entry to somebody else.")
                 raise Problem.forbidden(said, "managers_only")
             later = entry
@@ -147,10 +148,17 @@ class RetryActs:
 
     # --- how an act goes ---------------------------------------------------------------------------
 
+    async def _enter(self, request: Request) -> Visit:
+        """Who acts. Raises 409 for an entry that is only shown here and settled elsewhere."""
+        seen, entry_id = await visit(request, self._deps), request.path_params["id"]
+        if is_trouble(entry_id):
+            raise elsewhere(await trouble(self._deps.store, seen, entry_id))
+        return seen
+
     async def _close(
         self, request: Request, name: str, act: Callable[[Intent, str, float, int], Intent]
     ) -> Response:
-        seen = await visit(request, self._deps)
+        seen = await self._enter(request)
         reason = (await _fields(request, "reason")).get("reason", "")
         if not isinstance(reason, str) or len(reason) > LONGEST_REASON:
             raise invalid({"reason": mark(f"The reason is a text of {LONGEST_REASON} characters at most.")})

@@ -58,6 +58,11 @@ class Visit:
     portal: Portal
     token: str
 
+    @property
+    def manages(self) -> bool:
+        """Administrators, and whom the settings name as managers: one rule for lists, dialers, statuses."""
+        return self.session.is_admin or self.session.user_id in self.portal.settings.managers
+
 
 class SessionSigner:
     """Issues and reads tokens. `keys` is the key ring: the first signs, all are accepted."""
@@ -98,10 +103,10 @@ def bearer(request: Request) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-async def visit(request: Request, deps: WebDeps, *, admin: bool = False) -> Visit:
+async def visit(request: Request, deps: WebDeps, *, admin: bool = False, manager: bool = False) -> Visit:
     """The living session behind a request, or the `Problem` that sends the page to renew it.
 
-    Writes are also checked to come from our own page. With `admin` the role must be fresh.
+    Writes are also checked to come from our own page. With `admin` or `manager` the role must be fresh.
     """
     if request.method not in ("GET", "HEAD", "OPTIONS"):
         check_origin(request, deps)
@@ -118,9 +123,12 @@ async def visit(request: Request, deps: WebDeps, *, admin: bool = False) -> Visi
     envelope(request).frame_ancestors = (origin_of(portal.client_endpoint),)
     if admin and not session.is_admin:
         raise Problem.forbidden("Only administrators of the portal may do this.", "admin_only")
-    if admin and deps.clock.now() - session.issued_at > ROLE_FRESH:
+    seen = Visit(session, portal, token)
+    if manager and not seen.manages:
+        raise Problem.forbidden("Only managers and administrators of the portal may do this.", "manager_only")
+    if (admin or manager) and deps.clock.now() - session.issued_at > ROLE_FRESH:
         raise session_over()
-    return Visit(session, portal, token)
+    return seen
 
 
 def session_over() -> Problem:

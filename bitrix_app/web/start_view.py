@@ -21,14 +21,9 @@ NOT_STARTED: Final = (DialState.FAILED, DialState.UNTRACED)
 JOINED: Final = DialState.JOINED.value
 
 
-def is_manager(seen: Visit) -> bool:
-    """Whether the visitor sees and moves all entries of the retry list."""
-    return seen.session.is_admin or seen.session.user_id in seen.portal.settings.managers
-
-
 def may_act(entry: Intent, seen: Visit) -> bool:
     """Managers on all; an agent on what is his or nobody's."""
-    return is_manager(seen) or entry.agent in (None, seen.session.user_id)
+    return seen.manages or entry.agent in (None, seen.session.user_id)
 
 
 async def entry_of(store: Store, call: Call, seen: Visit) -> Intent | None:

@@ -71,7 +71,7 @@ async def test_an_agent_pauses_himself_and_the_pbx_is_told(web: AsyncClient, st:
 
 async def test_an_agent_changes_and_sees_only_himself(web: AsyncClient, st: Stage) -> None:
     refused = await put(web, st, ADMIN, {"status": "pause"})
-    assert (refused.status_code, refused.json()["code"]) == (403, "admin_only")
+    assert (refused.status_code, refused.json()["code"]) == (403, "manager_only")
     assert (await put(web, st, AGENT, {"extension": "299"})).status_code == 403
     assert (await put(web, st, AGENT, {"status": "pause", "extension": "299"})).status_code == 403
     assert st.store.statuses_ == {}
@@ -263,3 +263,28 @@ async def test_a_faulty_setting_is_named(web: AsyncClient, st: Stage, name: str,
     assert answer.status_code == 422
     assert [one["field"] for one in answer.json()["errors"]] == [name]
     assert st.store.portals_[MEMBER] == before
+
+
+async def test_a_manager_sees_and_changes_anybodys_status_and_gives_nobody_an_extension(
+    web: AsyncClient, st: Stage
+) -> None:
+    sync(st, managers=(AGENT,))
+    manager = st.session(Role.AGENT)
+    answer = await put(web, st, ADMIN, {"status": "pause"})
+    assert (answer.status_code, st.store.statuses_["200"].history[-1].by) == (200, f"user:{AGENT}")
+    shown = (await web.get("/agents", headers=manager)).json()
+    assert {one["extension"]: (one["status"] or {}).get("desired") for one in shown["items"]}[
+        "200"
+    ] == "pause"
+    assert (await web.get(f"/agents/{ADMIN}", headers=manager)).json()["user_id"] == ADMIN
+    for data in ({"extension": "299"}, {"status": "pause", "extension": "299"}):
+        refused = await put(web, st, ADMIN, data)
+        assert (refused.status_code, refused.json()["code"]) == (403, "admin_only")
+    await st.clock.advance(ROLE_FRESH + 1)
+    stale = await web.put(f"/agents/{ADMIN}", json={"status": "available"}, headers=manager)
+    assert stale.status_code == 401
+
+
+async def test_who_may_read_our_files_on_the_drive_manages_nobody(web: AsyncClient, st: Stage) -> None:
+    sync(st, drive_managers=(AGENT,))
+    assert (await put(web, st, ADMIN, {"status": "pause"})).status_code == 403

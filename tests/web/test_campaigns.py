@@ -59,7 +59,7 @@ class Desk:
 @pytest.fixture
 async def desk(st: Stage, tmp_path: Path) -> AsyncIterator[Desk]:
     store = await open_store(f"sqlite:///{tmp_path}/unitalk.db", SecretVault(KEY), st.clock)
-    settings = PortalSettings(dialers=("77",), drive_managers=(MANAGER,))
+    settings = PortalSettings(dialers=("77",), managers=(MANAGER,))
     known = replace(portal(), settings=settings)
     st.store.portals_[MEMBER] = known
     await store.transact(lambda unit: unit.save_portal(known))

@@ -157,7 +157,7 @@ async def test_names_causes_records_and_ids_are_found_in_words(here: Office, q: 
     [
         "state=lost",
         "state=blocked",
-        "kind=campaign",
+        "kind=crm_update",
         "agent=me",
         "agent=-1",
         "cursor=x",
