@@ -184,10 +184,9 @@ def two_ends(call: Call, differing: Sequence[str]) -> Difference:
 
 
 def merged(known: Difference | None, fresh: Difference, now: float) -> Difference:
-    """The finding as it is to be kept: when it was found first, and how often it was repaired."""
+    """The finding as it is to be kept: open, since it was found first, with its repairs counted."""
     found_at = now if known is None or known.state is State.GONE else known.found_at
     repairs = known.repairs if known else 0
-    state = fresh.state if known is None or known.state is not State.MENDED else State.OPEN
     return Difference(
         portal=fresh.portal,
         call_id=fresh.call_id,
@@ -195,7 +194,6 @@ def merged(known: Difference | None, fresh: Difference, now: float) -> Differenc
         message=fresh.message,
         hint=fresh.hint,
         who=fresh.who,
-        state=state,
         found_at=found_at,
         updated_at=now,
         repairs=repairs,

@@ -202,7 +202,8 @@ def _rowless(row: SeenRow, again: bool) -> tuple[Standing, str, str, str]:
         )
         return Standing.WAITING, "JUST_ENDED", note, "nobody"
     if row.how is How.FAILED:
-        return Standing.NEEDS_PERSON, "ROW_FAILED", row.note, "admin"
+        note = "This row of the history could not be taken in. It is kept in the raw events with its cause."
+        return Standing.NEEDS_PERSON, "ROW_FAILED", note, "admin"
     note = "The call that this row was written as is no longer there: it was erased."
     return Standing.UNEXPLAINED, "CALL_GONE", note, "manager"
 

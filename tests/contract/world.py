@@ -180,6 +180,7 @@ class SamplePortal:
     def _object(self, number: int, name: str, parent: int | None, *, folder: bool) -> DriveObject:
         one = DriveObject(number, name, 1366, folder, parent, NOW, NOW, 1, 1)
         self.state.objects[number] = one
+        self.state.named[parent, name.lower()].append(number)
         return one
 
     # -- saying a sample -----------------------------------------------------------------------------

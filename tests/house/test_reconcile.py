@@ -168,10 +168,11 @@ async def test_where_ids_are_live_ones_a_strangers_row_is_a_call_of_its_own(room
     assert len(await room.bench.store.calls(MEMBER)) == 3
 
 
-async def test_a_call_belongs_to_one_row_only(room: Room) -> None:
+@pytest.mark.parametrize("lasting", [(27501, 27502), (None, None)])
+async def test_a_call_belongs_to_one_row_only(room: Room, lasting: tuple[int | None, int | None]) -> None:
     await room.bench.hear(begun())
     await room.bench.clock.advance(1_200)
-    rows = (row(27501, id=1), row(27502, id=2, date="2026-09-02 10:15:04"))
+    rows = (row(lasting[0], id=1), row(lasting[1], id=2, date="2026-09-02 10:15:04"))
     assert (await room.read(*rows)).counts == {How.FILLED: 1, How.CREATED: 1}
     balance = await ledger_of(room.bench.store, await room.portal(), today(await room.portal(), NOW))
     assert (balance.total, balance.difference) == (2, 0)

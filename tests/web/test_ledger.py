@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from httpx import AsyncClient
 
-from bitrix_app.core.comparison import compare
+from bitrix_app.core.comparison import compare, stranded, two_ends
 from bitrix_app.core.history import How, SeenRow
 from bitrix_app.core.jobs import JobState
 from bitrix_app.core.ledger import Material, Step
@@ -19,11 +19,14 @@ from bitrix_app.core.outcome import Outcome
 from bitrix_app.core.portal import PortalSettings, Snapshot
 from bitrix_app.web.session import Role
 from tests.web.fakes import AGENT, MEMBER, TROUBLE, Stage, call, portal
+from tests.web.test_languages import english
+from tests.words.catalogue import TRANSLATED
 
 pytestmark = pytest.mark.anyio
 
 NOW = 1_788_333_300.0
 DAY = "2026-09-02"
+UNREAD = "The event names no call: no id, no dbid, no number"
 HTML = {"Accept": "text/html"}
 CSV = {"Accept": "text/csv"}
 
@@ -50,7 +53,7 @@ def day(st: Stage) -> Stage:
         row("dbid:3", "buried"),
         row("dbid:4", "lost"),
         row("dbid:5", None, How.WAITING),
-        row("dbid:6", None, started_at=NOW - 2 * 86_400, how=How.FAILED, note="The event names no call"),
+        row("dbid:6", None, started_at=NOW - 2 * 86_400, how=How.FAILED, note=UNREAD),
     )
     steps = {"buried": (Step("register", JobState.ATTENTION, 1.0, TROUBLE),)}
     st.store.material = Material(rows, {one.id: one for one in calls}, steps, {})
@@ -91,7 +94,7 @@ async def test_without_a_period_it_is_the_last_week_the_newest_day_first(
     assert [one["day"] for one in answer["items"]][:3] == [DAY, "2026-09-01", "2026-08-31"]
     assert len(answer["items"]) == 7
     assert answer["counts"]["total"] == 7
-    assert answer["items"][2]["calls"][0]["reason"] == "The event names no call"
+    assert answer["items"][2]["calls"][0]["code"] == "ROW_FAILED"
 
 
 async def test_a_spreadsheet_gets_a_line_for_each_call_and_no_formula(web: AsyncClient, day: Stage) -> None:
@@ -117,6 +120,20 @@ async def test_the_page_shows_the_same_and_hides_nothing(web: AsyncClient, day: 
     assert "nothing is going to write it" in text
     assert "Calls that only webhooks told of" in text
     assert "Bitrix24&#39;s call statistics do not have this call" in text
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
+async def test_the_whole_page_speaks_the_readers_language(
+    web: AsyncClient, day: Stage, language: str
+) -> None:
+    found = day.store.differences_
+    more = (stranded(call()), two_ends(call(), ["1 / 2"]))
+    day.store.differences_ = [replace(one, call_id=one.kind) for one in (*found, *more)]
+    text = (await web.get("/ledger", headers=day.session(language=language) | HTML)).text
+    assert english(text) <= {"cmd", "Bitrix", "auth", "refused", "Ask", "an", "admin"}, "a vendor's own words"
+    answer = await web.get("/ledger", headers=day.session(language=language) | CSV)
+    reasons = {line["reason"] for line in csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig")))}
+    assert not any("Nothing" in one or "The " in one for one in reasons)
 
 
 async def test_an_unread_history_is_said_with_its_reason(web: AsyncClient, day: Stage) -> None:
