@@ -256,7 +256,7 @@ async def _tell(unit: Unit, status: AgentStatus, *, out: bool, now: float) -> No
 
 
 async def _tell_all(unit: Unit, portal: Portal, statuses: Sequence[AgentStatus], now: float) -> None:
-    """The administrators: one notice for a storm, and one when all are back."""
+    """Administrators and managers: one notice for a storm, and one when all are back."""
     out = any(one.out for one in statuses)
     if out:
         text = mark(
@@ -265,11 +265,15 @@ async def _tell_all(unit: Unit, portal: Portal, statuses: Sequence[AgentStatus],
         )
     else:
         text = mark("Unitalk takes the status of all agents again.")
-    owed = Owed(
-        f"agents:{'out' if out else 'back'}",
-        Notify(tag=ALL_TAG, message=text),
-        Priority.CRM,
-        expires_at=now + NEWS_FOR,
-        not_before=now + TOGETHER,
-    )
-    await unit.owe(portal.member_id, NOTICES, (owed,), now)
+    key = f"agents:{'out' if out else 'back'}"
+    owed = [
+        Owed(
+            key if user is None else f"{key}:{user}",
+            Notify(tag=ALL_TAG, message=text, user_id=user),
+            Priority.CRM,
+            expires_at=now + NEWS_FOR,
+            not_before=now + TOGETHER,
+        )
+        for user in (None, *portal.settings.managers)
+    ]
+    await unit.owe(portal.member_id, NOTICES, owed, now)

@@ -7,7 +7,7 @@ for what the PBX answers.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -123,8 +123,14 @@ async def put(unit: Unit, portal: str, before: Batch, after: Batch, now: float) 
         await owe_check(unit, portal, after.dialer, now)
 
 
-async def tell(unit: Unit, portal: str, tag: str, message: str, now: float) -> None:
-    """A notice to the portal's administrators; the same tag is one notice."""
+async def tell(
+    unit: Unit, portal: str, tag: str, message: str, now: float, managers: Iterable[int] = ()
+) -> None:
+    """A notice to the portal's administrators, and to these managers; the same tag is one notice."""
     plain = message.replace("[", "(").replace("]", ")")  # the vendor's words must not become markup
-    owed = Owed(f"notify:{tag}", Notify(tag=tag, message=plain), Priority.CRM)
-    await unit.owe(portal, NOTICES_LANE, (owed,), now)
+    owed = [Owed(f"notify:{tag}", Notify(tag=tag, message=plain), Priority.CRM)]
+    owed += [
+        Owed(f"notify:{tag}:{user}", Notify(tag=tag, message=plain, user_id=user), Priority.CRM)
+        for user in managers
+    ]
+    await unit.owe(portal, NOTICES_LANE, owed, now)

@@ -81,7 +81,8 @@ class BatchLanes:
                 return
         await put(unit, member, batch, after, now)
         if after.state is not batch.state and after.state in (BatchState.DOUBT, BatchState.REFUSED):
-            await tell(unit, member, f"batch:{batch.id}", _notice(after), now)
+            managers = portal.settings.managers
+            await tell(unit, member, f"batch:{batch.id}", _notice(after), now, managers)
 
     async def _give_back(self, unit: Unit, member: str, batch: Batch, now: float) -> None:
         """Nobody was there to talk for a day: the phones are free to be added again."""

@@ -336,6 +336,19 @@ async def test_out_and_back_are_told_once_each(bench: Bench) -> None:
     assert cast(Any, told["agent:2001:back"].command).tag == notice.tag, "the later replaces the earlier"
 
 
+async def test_managers_are_told_beside_the_administrators(bench: Bench) -> None:
+    await settings(bench, managers=(5,))
+    await save(bench, agent())
+    for _ in range(3):
+        await hear(bench, await say(bench, FakePbx(Refused("Number not found"))))
+    await hear(bench, Acknowledged("WORK"))
+    told = await bench.lane(agents.NOTICES)
+    for key in ("agents:out", "agents:back"):
+        everybody, manager = (cast(Any, told[name].command) for name in (key, f"{key}:5"))
+        assert (everybody.user_id, manager.user_id) == (None, 5)
+        assert (manager.tag, manager.message) == (everybody.tag, everybody.message)
+
+
 async def test_the_job_of_somebody_who_is_gone_ends_quietly(bench: Bench) -> None:
     pbx = FakePbx()
     assert await say(bench, pbx, "2099") == Unneeded()

@@ -173,6 +173,15 @@ async def test_a_lost_answer_is_looked_for_after_a_minute_and_never_said_again(b
     assert any(key.startswith("notify:batch:") for key in await bench.lane("portal:notices"))
 
 
+async def test_the_managers_who_settle_a_batch_hear_of_it_too(bench: Bench) -> None:
+    one = await rig(bench, ADD_PHONES=Refused("Autodial not found"))
+    portal = await bench.current()
+    await bench.change(settings=replace(portal.settings, managers=(5,)))
+    await one.send()
+    told = await bench.lane("portal:notices")
+    assert {command.user_id for command in (cast(Any, job.command) for job in told.values())} == {None, 5}
+
+
 async def test_the_dialers_list_shows_that_it_arrived(bench: Bench) -> None:
     one = await rig(bench, ADD_PHONES=AnswerLost("gone"))
     with pytest.raises(AnswerLost):

@@ -218,6 +218,23 @@ async def test_a_number_that_is_none_is_not_dialled(world: World) -> None:
     assert_closed(world)
 
 
+async def test_an_event_five_minutes_late_is_listed_and_not_dialled(world: World) -> None:
+    events = world.stage.portal.events
+    events.hold()
+    call_id = world.stage.portal.press_call(AGENT, f"+{CLIENT}")
+    (clicked,) = [one for one in events.waiting if one.event == "ONEXTERNALCALLSTART"]
+    clicked.form["ts"] = str(int(clicked.form["ts"]) - 300)
+    events.release()
+    await started(world, call_id)
+    await over(world)
+    (entry,) = await entries(world)
+    assert entry.failure is not None
+    assert (entry.state, entry.failure.code, entry.agent) == (JobState.ATTENTION, "STALE", AGENT)
+    assert world.stage.portal.notices_of(AGENT)
+    assert world.stage.pbx.counters["phones/directCall"] == 0
+    assert_closed(world)
+
+
 async def test_a_wrong_key_is_told_to_the_administrators_once_and_not_hammered(world: World) -> None:
     world.stage.pbx.api_key = "another-key1"
     for number in ("380670000081", "380670000082", "380670000083"):
