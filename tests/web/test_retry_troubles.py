@@ -8,6 +8,7 @@ from bitrix_app.core.agents import AgentStatus
 from bitrix_app.core.campaigns import Batch, denied, doubted, said
 from bitrix_app.core.jobs import JobError
 from bitrix_app.core.store import Unit
+from bitrix_app.web import retries
 from tests.web.calling import BARE, MANAGER, Office, json_of
 from tests.web.fakes import ADMIN, AGENT, MEMBER, OTHER_AGENT
 
@@ -174,3 +175,22 @@ async def test_pages_show_them_without_a_button_to_call(here: Office) -> None:
         story = (await here.get(MANAGER, f"/retries/{entry}", Accept="text/html")).text
         assert "data-act" not in story
         assert "data-retry" not in story
+
+
+async def test_a_search_that_is_read_in_parts_shows_each_once(
+    here: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retries, "SCANNED", 1)
+    now = here.clock.now()
+    for place in range(3):
+        await here.listed(f"e{place}", created_at=now - 20 * place, number=f"+38044000001{place}")
+    await batch(here, ago=30, refused=True)
+    seen: list[str] = []
+    cursor = ""
+    for _ in range(9):
+        page = json_of(await here.get(ADMIN, f"/retries?limit=1&q=Autodial+not+found&cursor={cursor}"))
+        seen += [item["id"] for item in page["items"]]
+        if page["next"] is None:
+            break
+        cursor = page["next"]
+    assert seen == ["batch:b1"]
