@@ -49,7 +49,8 @@ async def call_for(
         return known
     if facts.direction is Direction.INNER:
         # a leg to our own phone may carry our mark, but it is not the call to the client
-        return Call(id=make_id(now), portal=portal, first_seen_at=now)
+        read = await _by_row(unit, portal, facts)
+        return read or Call(id=make_id(now), portal=portal, first_seen_at=now)
     late_of = asked_for if asked_for and asked_for.dial and asked_for.dial.state not in OPEN else None
     if asked_for is not None and late_of is None:
         # a row without the live id may be a call whose webhooks nobody could tell to be this one
@@ -69,13 +70,19 @@ async def call_for(
         if (read := of_a_row(facts, near)) is not None:
             return read
     known = await _by_client(unit, portal, facts, candidates, now)
-    if known is None and facts.started_at is not None:
-        span = (facts.started_at - SAME_START, facts.started_at + SAME_START)
-        known = match_near(facts, await unit.calls_from_history(portal, *span))
+    known = known or await _by_row(unit, portal, facts)
     if known is not None:
         return known
     call = Call(id=make_id(now), portal=portal, first_seen_at=now)
     return call if late_of is None else _late(call, late_of)
+
+
+async def _by_row(unit: Unit, portal: str, facts: Facts) -> Call | None:
+    """A call that only the history had told of so far, by its start; its webhooks come late."""
+    if facts.started_at is None:
+        return None
+    span = (facts.started_at - SAME_START, facts.started_at + SAME_START)
+    return match_near(facts, await unit.calls_from_history(portal, *span))
 
 
 async def _by_client(
