@@ -19,6 +19,7 @@ from bitrix_app.web.shell import shell
 from bitrix_app.words import mark
 
 WANTS: Final = {Want.WORK.value: mark("Available"), Want.PAUSE.value: mark("Pause")}
+BADGES: Final = {Want.WORK.value: "done", Want.PAUSE.value: "waiting"}
 CHOSEN: Final = {
     Page.AVAILABLE.value: mark("Available"),
     Page.PAUSE.value: mark("Pause"),
@@ -56,6 +57,7 @@ def _page(
         "everybody": everybody,
         "sync": told["status_sync"],
         "wants": WANTS,
+        "badges": BADGES,
         "chosen": CHOSEN,
         "suggested": SUGGESTED,
     }

@@ -11,12 +11,10 @@ from httpx import AsyncClient, Response
 
 from bitrix_app.core.agents import AgentStatus, Page, Want, Why
 from bitrix_app.core.errors import Forbidden
-from bitrix_app.core.events import Direction
 from bitrix_app.core.jobs import JobError
-from bitrix_app.core.lifecycle import Phase
 from bitrix_app.core.portal import PortalSettings, Snapshot
 from bitrix_app.web.session import ROLE_FRESH, Role
-from tests.web.fakes import ADMIN, AGENT, MEMBER, OTHER_AGENT, Stage, call, portal
+from tests.web.fakes import ADMIN, AGENT, MEMBER, OTHER_AGENT, Stage, portal
 from tests.web.test_languages import HTML, TRANSLATED, english, read_by_people
 from tests.words.extract import texts
 
@@ -117,7 +115,7 @@ async def test_managers_see_everybody_and_first_the_extensions_that_nobody_has(
 
 async def test_every_button_leads_to_what_the_address_takes(web: AsyncClient, st: Stage) -> None:
     headers = st.session(Role.AGENT)
-    st.store.calls_ = [call("live", direction=Direction.OUT, phase=Phase.RINGING, ringing=("201",))]
+    st.store.statuses_["201"] = replace(st.store.statuses_["201"], calls=("live",))
     text = (await page(web, st, Role.AGENT)).text
     for status in re.findall(r'name="status" value="([^"]+)"', text):
         answer = await web.put(targets(text)[0], json={"status": status, "reason": "x"}, headers=headers)
