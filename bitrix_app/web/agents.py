@@ -26,9 +26,10 @@ from bitrix_app.core.store import Unit
 from bitrix_app.core.transition import Owed, Transition
 from bitrix_app.snapshots import KINDS, offered
 from bitrix_app.web.agent_status import AgentStatuses, status_json, sync_json
+from bitrix_app.web.agents_page import everybodys_page, own_page
 from bitrix_app.web.bodies import read_json
 from bitrix_app.web.deps import WebDeps
-from bitrix_app.web.pages import iso
+from bitrix_app.web.pages import iso, wants_html
 from bitrix_app.web.problems import Problem
 from bitrix_app.web.session import Visit, session_over, visit
 from bitrix_app.web.settings_form import Faults, read_extension, read_user
@@ -55,9 +56,20 @@ class Agents:
 
     async def show(self, request: Request) -> Response:
         """`GET /agents`: every extension with its state, what is doubtful, what was repaired.
-        For managers."""
+        For managers; as a page also for agents, who see themselves on it."""
+        if wants_html(request):
+            return await self._page(request)
         seen = await visit(request, self._deps, manager=True)
         return JSONResponse(await self._all(seen.portal, Words(seen.session.language)))
+
+    async def _page(self, request: Request) -> Response:
+        seen = await visit(request, self._deps)
+        words = Words(seen.session.language)
+        if not seen.manages:
+            told = await self._statuses.of_user(seen.portal, seen.session.user_id, words)
+            return own_page(self._deps, seen, told)
+        seen = await visit(request, self._deps, manager=True)
+        return everybodys_page(self._deps, seen, await self._all(seen.portal, words))
 
     async def _all(self, portal: Portal, words: Words) -> dict[str, Any]:
         store, member = self._deps.store, portal.member_id

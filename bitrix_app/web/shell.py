@@ -15,6 +15,7 @@ NAVIGATION: Final = (
     ("calls", "/calls", mark("Calls"), False),
     ("retries", "/retries", mark("Calls to make"), False),
     ("campaigns", "/campaigns", mark("Autodialer"), False),
+    ("agents", "/agents", mark("Agents"), False),
     ("ledger", "/ledger", mark("Ledger"), True),
     ("settings", "/settings", mark("Settings"), True),
 )

@@ -89,6 +89,7 @@ async def pages(web: AsyncClient, st: Stage, language: str) -> dict[str, Respons
             "/calls/nothing",
             "/settings",
             "/ledger",
+            "/agents",
         )
     }
     for state in PortalState:

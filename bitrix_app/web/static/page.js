@@ -1,5 +1,6 @@
 // Every page of the frame: moves by fetch and history, copies, opens portal paths, fits its height.
 
+import { Statuses } from "./agents.js";
 import { Bridge } from "./bridge.js";
 import { Calling } from "./retries.js";
 import { Api } from "./session.js";
@@ -124,6 +125,7 @@ async function save(form) {
 }
 
 const calling = new Calling(ask, show, tell, TEXTS);
+const statuses = new Statuses(ask, show, tell, TEXTS);
 
 document.addEventListener("click", (event) => {
   const target = event.target.closest("a[data-page], a[data-path], button");
@@ -143,11 +145,12 @@ document.addEventListener("click", (event) => {
 });
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (!form.matches("[data-settings], [data-call], [data-act], [data-filter]")) return;
+  if (!form.matches("[data-settings], [data-call], [data-act], [data-status], [data-filter]")) return;
   event.preventDefault();
   if (form.matches("[data-settings]")) save(form);
   else if (form.matches("[data-call]")) calling.call(form);
   else if (form.matches("[data-act]")) calling.act(form);
+  else if (form.matches("[data-status]")) statuses.set(form, event.submitter);
   else calling.filter(form);
 });
 window.addEventListener("popstate", (event) => {

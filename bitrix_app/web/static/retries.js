@@ -9,7 +9,7 @@ const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 /** Where the words about a control stand. */
 const placeOf = (control) => control.closest("form, td, main").querySelector("[data-start]");
 
-function put(place, text) {
+export function put(place, text) {
   place.textContent = text;
   place.hidden = !text;
 }
@@ -19,7 +19,7 @@ function words(start) {
   return [start.message, start.hint, next].filter(Boolean).join(" ");
 }
 
-function fault(problem) {
+export function fault(problem) {
   const errors = problem.errors || [];
   return errors.length ? errors.map((error) => error.message).join(" ") : problem.detail || problem.title;
 }
