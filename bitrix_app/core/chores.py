@@ -35,6 +35,8 @@ COMPARED: Final = "compare"
 """Snapshot: since when calls count as compared, and what the last round did."""
 COMPARE_EVERY: Final = 300.0
 
+BIND_ANEW: Final = Owed("bindings:changed", EnsureBindings(), Priority.FINISH)
+"""Settings changed what stands in Bitrix24. Its own name, for a round that runs already took the old ones."""
 PROVE_KEY: Final = Owed("directory:key", RefreshDirectory(), Priority.FINISH)
 """A new key of the PBX is tried at once. Its own name, for a refresh that runs already has the old one."""
 AGENTS_LANE: Final = "portal:agents"

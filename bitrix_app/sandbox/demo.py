@@ -22,7 +22,7 @@ from rich.console import Console
 from bitrix_app import logs
 from bitrix_app.app import House, compose
 from bitrix_app.clock import SystemClock
-from bitrix_app.core.chores import portal_work
+from bitrix_app.core.chores import BIND_ANEW, BINDINGS_LANE
 from bitrix_app.core.ports import Clock, HttpRequest
 from bitrix_app.core.store import StoreUnavailable, Unit
 from bitrix_app.gateway import HttpGateway
@@ -98,8 +98,7 @@ async def _choose_dialer(up: Stage) -> None:
             return
         settings = replace(portal.settings, dialers=tuple(str(number) for number in up.pbx.dialers))
         await unit.save_portal(replace(portal, settings=settings))
-        for lane, owed in portal_work()[:1]:
-            await unit.owe(portal.member_id, lane, (owed,), now)
+        await unit.owe(portal.member_id, BINDINGS_LANE, (BIND_ANEW,), now)
 
     await store.transact(work)
     up.house.worker.nudge(up.portal.world.member_id)

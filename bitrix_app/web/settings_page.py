@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from bitrix_app import agents
-from bitrix_app.core.chores import DIRECTORY_LANE, PROVE_KEY, agents_work, portal_work
+from bitrix_app.core.chores import BIND_ANEW, BINDINGS_LANE, DIRECTORY_LANE, PROVE_KEY, agents_work
 from bitrix_app.core.dialer_templates import DEFAULTS
 from bitrix_app.core.portal import Portal, PortalSettings, PortalState, Snapshot
 from bitrix_app.core.store import Unit, WebhookToken
@@ -143,8 +143,8 @@ class SettingsPage:
         saved = replace(portal, settings=change.settings, unitalk_key=key, updated_at=now)
         await unit.save_portal(saved)
         if _bound(change.settings) != _bound(portal.settings):
-            for lane, owed in portal_work()[:1]:  # the lines' names and the dialer's places are in Bitrix24
-                await unit.owe(portal.member_id, lane, (owed,), now)
+            # the lines' names and the dialer's places are in Bitrix24
+            await unit.owe(portal.member_id, BINDINGS_LANE, (BIND_ANEW,), now)
         if key != portal.unitalk_key:  # what Unitalk said of the earlier key must not hold up this one
             await unit.save_snapshot(portal.member_id, Snapshot("pbx_state", now, ()))
         if key and key != portal.unitalk_key:

@@ -15,6 +15,7 @@ async def world(tmp_path: Path, anyio_backend: str) -> AsyncIterator[World]:
     http = HttpGateway(allow_loopback=True)
     async with stage(0, tmp_path) as up:
         made = World(up, http)
+        await made.people_are_known()
         yield made
         await made.no_card_is_open()
     await http.close()

@@ -63,6 +63,14 @@ class World:
         """«No card stays open at the end of any journey»: the fixture asks it of each."""
         await self.until(lambda: not self.stage.portal.open_cards(), "no card left open")
 
+    async def people_are_known(self) -> None:
+        """The first list of employees is read a moment after the installation."""
+        for _ in range(1000):
+            if await self.stage.house.store.snapshot(self.member_id, "agents") is not None:
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError("the list of employees was never read")
+
     async def calls(self) -> list[Call]:
         return list(await self.stage.house.store.calls(self.member_id))
 

@@ -74,7 +74,7 @@ async def test_everything_can_be_changed(web: AsyncClient, st: Stage, log: io.St
         layout=False,
     )
     assert saved.unitalk_key == "new-canary-key-1234"
-    assert st.store.owed == [("portal:bindings", "bindings"), ("portal:directory", "directory:key")]
+    assert st.store.owed == [("portal:bindings", "bindings:changed"), ("portal:directory", "directory:key")]
     assert answer.json()["unitalk_key"] == {"set": True, "last4": "1234"}
     assert "new-canary-key" not in answer.text + log.getvalue()
     assert "settings changed" in log.getvalue()
@@ -232,7 +232,7 @@ async def test_the_rules_for_people_lines_and_numbers_are_kept(web: AsyncClient,
     assert told["lines"] == ["380440000001"]
     assert stored.zone_of("380440000001") == "Europe/Warsaw"
     assert stored.zone_of("380440000002") == stored.zone_of(None) == stored.pbx_timezone
-    assert ("portal:bindings", "bindings") in st.store.owed, "a new line is to stand in Bitrix24"
+    assert ("portal:bindings", "bindings:changed") in st.store.owed, "a new line is to stand in Bitrix24"
 
 
 async def test_lines_that_calls_came_by_are_offered_for_names(web: AsyncClient, st: Stage) -> None:
