@@ -369,7 +369,7 @@ async def test_dialers_and_templates_are_settings(desk: Desk) -> None:
 
 async def test_the_first_dialer_brings_its_places_in_bitrix24(desk: Desk) -> None:
     await desk.ask("PUT", "/settings", {"dialers": []})
-    assert set(await desk.lane("portal:bindings")) == {"bindings"}
+    assert set(await desk.lane("portal:bindings")) == {"bindings:changed"}
 
 
 @pytest.mark.parametrize(
